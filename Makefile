@@ -1,0 +1,51 @@
+# Everything runs in a virtual environment that the first target creates.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Parallel test processes; each takes one core and about 1 GB.
+JOBS ?= 2
+PIP_OPTIONS ?= --quiet --disable-pip-version-check
+
+BIN = $(VENV)/bin
+INSTALLED = $(VENV)/.installed
+PIP_INSTALL = $(PYTHON) -m pip --python $(BIN)/python install $(PIP_OPTIONS)
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --durations=10 -n $(JOBS)
+
+.PHONY: help install quickstart test test-slow lint format clean
+
+help: ## Show this list.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+install: $(INSTALLED) ## Create the virtual environment with the tested versions.
+
+quickstart: $(INSTALLED) ## Certify a small network on generated scenes.
+	$(BIN)/python demo/quickstart.py --out work_dirs/quickstart
+
+test: $(INSTALLED) ## Run the tests that need neither a GPU nor much time.
+	$(PYTEST) -m "not slow and not gpu"
+
+test-slow: $(INSTALLED) ## Run the tests marked slow.
+	$(PYTEST) -m "slow and not gpu"
+
+lint: $(INSTALLED) ## Check style and formatting.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(INSTALLED) ## Fix what ruff can fix.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove the virtual environment and what builds and tools leave behind.
+	rm -rf $(VENV) build dist *.egg-info mmseg_lipcert/.mim .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# All pins in one call: pip then sees torch's version in the same resolution as everything else.
+# The pip outside installs, so that Python needs no ensurepip; the one inside is for the user.
+$(INSTALLED): setup.py requirements/tested.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
+	"Python 3.11 or newer is needed; choose one with: make PYTHON=python3.11 ...")'
+	@echo "Installing the tested versions into $(VENV): a few minutes the first time."
+	$(PYTHON) -m venv --without-pip --clear $(VENV)
+	$(PIP_INSTALL) pip -r requirements/tested.txt
+	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,53 @@
+"""Which logit pixel stands for an image pixel, and what labels it stands for.
+
+A head may give its logits at a stride, and the evaluation may happen at the original size of an
+image that was resized. Predictions are then repeated (nearest neighbor): every image pixel belongs
+to exactly one logit pixel, its cell, and a certificate weighs the logit pixel by the cell's labels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def cell_indices(original: int, resized: int, stride: int) -> Tensor:
+    """Index of the logit row (or column) that stands for each image row (or column).
+
+    Args:
+        original: Rows of the original image.
+        resized: Rows of the image that entered the network.
+        stride: Rows of the network's image per row of logits.
+
+    Returns:
+        int64 tensor of shape (original,).
+    """
+    centers = (2 * torch.arange(original) + 1) * resized
+    return centers.div(2 * original, rounding_mode="floor").div(stride, rounding_mode="floor")
+
+
+def repeat_labels(labels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Repeat labels (h, w) of logit pixels to the image, shape (len(rows), len(columns))."""
+    return labels[rows.to(labels.device)][:, columns.to(labels.device)]
+
+
+def cell_label_counts(
+    target: Tensor, rows: Tensor, columns: Tensor, size: tuple[int, int], num_classes: int
+) -> Tensor:
+    """Count the labels of each cell.
+
+    Args:
+        target: Labels (H, W); values outside [0, num_classes) are ignored pixels.
+        rows: Logit row of each image row, shape (H,).
+        columns: Logit column of each image column, shape (W,).
+        size: Height and width (h, w) of the logits.
+        num_classes: Number K of classes.
+
+    Returns:
+        int64 tensor of shape (K, h, w).
+    """
+    cell = rows.to(target.device)[:, None] * size[1] + columns.to(target.device)
+    valid = (target >= 0) & (target < num_classes)
+    flat = target[valid].long() * (size[0] * size[1]) + cell[valid]
+    counts = torch.bincount(flat, minlength=num_classes * size[0] * size[1])
+    return counts.view(num_classes, *size)

@@ -1,0 +1,146 @@
+"""Everything that one image contributes to a dataset's certificate, in a few kilobytes."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from .budget import radius_of, squared_budget
+from .frontier import attack_frontier, frontier_hull, prune_outward
+from .image_problem import ImageProblem, as_numbers
+from .iou import class_terms
+from .knapsack import share_budget, worst_share
+from .ratio import DICE, IOU
+from .regions import curve_radii
+from .validation import check_eps, check_lipschitz, check_share
+
+
+def _defined(value: float) -> float | None:
+    """NaN as None, which JSON knows."""
+    return None if math.isnan(value) else float(value)
+
+
+def _class_entries(
+    problem: ImageProblem, class_index: int, budgets: list[float], max_vertices: int
+) -> list[dict]:
+    """What attacks do to one class, for every budget."""
+    limit = max(budgets)
+    breakable = problem.true_positives(class_index, limit)
+    makeable = problem.true_negatives(class_index, limit)
+    entries = []
+    for budget in budgets:
+        hull = frontier_hull(*attack_frontier(breakable, makeable, budget))
+        pruned = prune_outward(*hull, max_vertices)
+        entries.append(
+            {
+                "recall_lost": breakable.gain(budget).item(),
+                "specificity_lost": makeable.gain(budget).item(),
+                "iou": IOU.lowest(*class_terms(problem, IOU, class_index), *hull),
+                "dice": DICE.lowest(*class_terms(problem, DICE, class_index), *hull),
+                "frontier": [as_numbers(vertex) for vertex in zip(*pruned, strict=True)],
+            }
+        )
+    return entries
+
+
+def image_entry(
+    logits: Tensor,
+    target: Tensor,
+    eps: float | Sequence[float],
+    lipschitz: float,
+    *,
+    ignore_index: int = 255,
+    weights: Tensor | None = None,
+    classifier: Tensor | None = None,
+    thresholds: Sequence[float] = (),
+    shares: Sequence[float] = (),
+    max_vertices: int = 64,
+) -> dict:
+    """All certificates of one image for all eps in one pass, as plain numbers and lists.
+
+    The entries of a dataset give its figures by ``dataset_summary``. An entry is JSON-able: NaN is
+    None, and a radius that no attack reaches is ``math.inf``. Its size is dominated by the
+    frontiers: at most ``max_vertices`` pairs per class of the image and eps, one pair for a class
+    that is not in the image; a hull with more vertices is enclosed in a larger one, which lowers
+    the dataset's IoU and Dice, typically by a share of 1 / max_vertices**2 of their drop.
+
+    Args:
+        logits: ``(K, H, W)``, or ``(1, H, W)`` for a binary head.
+        target: Labels ``(H, W)`` or label counts ``(classes, H, W)``.
+        eps: Norms of the perturbation, in [0, 1] pixel units.
+        lipschitz: Joint Lipschitz bound of the map from image to logits (to features with
+            ``classifier``).
+        ignore_index: Label of the pixels that never count.
+        weights: ``(H, W)`` image pixels that each logit pixel stands for.
+        classifier: ``(K, C)`` weights of the last affine map, for costs in feature space.
+        thresholds: Pixel accuracies in (0, 1] whose radius is wanted.
+        shares: Shares of the valid pixels in (0, 1] for the curve of radius against share changed.
+        max_vertices: Largest number of vertices kept per frontier, at least 2.
+
+    Returns:
+        A dictionary with
+
+        - ``eps``, ``lipschitz``: as given;
+        - ``valid``, ``correct``: image pixels;
+        - ``correct_lost``, ``stable_lost``: per eps, image pixels that can fall;
+        - ``intersection``, ``gt_area``, ``pred_area``: per class, image pixels (confusion counts);
+        - ``recall_lost``, ``specificity_lost``: per eps and class, image pixels that can fall;
+        - ``iou``, ``dice``: per eps and class, this image's own certified value;
+        - ``frontier``: per eps and class, the vertices [true positives lost, false positives made];
+        - ``radius``: per threshold, ``{"threshold", "value"}`` for pixel accuracy;
+        - ``curve``: per share, ``{"share", "radius"}``.
+
+    Raises:
+        ValueError: On any input that cannot be certified, naming it.
+    """
+    norms, bound = check_eps(eps), check_lipschitz(lipschitz)
+    thresholds = [check_share(t, "thresholds") for t in thresholds]
+    if max_vertices < 2:
+        raise ValueError(f"max_vertices must be at least 2, got {max_vertices}")
+    problem = ImageProblem(
+        logits, target, ignore_index=ignore_index, weights=weights, classifier=classifier
+    )
+    budgets = [squared_budget(norm, bound) for norm in norms]
+    correct = problem.correct_pixels(math.inf if thresholds else max(budgets))
+    stable = problem.all_pixels(max(budgets))
+    classes = [
+        _class_entries(problem, c, budgets, max_vertices) for c in range(problem.num_classes)
+    ]
+
+    def per_eps(name: str) -> list[list]:
+        return [[entries[i][name] for entries in classes] for i in range(len(norms))]
+
+    return {
+        "eps": norms,
+        "lipschitz": bound,
+        "valid": problem.valid,
+        "correct": problem.correct,
+        "correct_lost": as_numbers(correct.gain(np.array(budgets))),
+        "stable_lost": as_numbers(stable.gain(np.array(budgets))),
+        "intersection": as_numbers(problem.intersection),
+        "gt_area": as_numbers(problem.gt_area),
+        "pred_area": as_numbers(problem.pred_area),
+        "recall_lost": [as_numbers(lost) for lost in per_eps("recall_lost")],
+        "specificity_lost": [as_numbers(lost) for lost in per_eps("specificity_lost")],
+        "iou": [[_defined(v) for v in values] for values in per_eps("iou")],
+        "dice": [[_defined(v) for v in values] for values in per_eps("dice")],
+        "frontier": per_eps("frontier"),
+        "radius": [
+            {"threshold": t, "value": _accuracy_radius(problem, correct, t, bound)}
+            for t in thresholds
+        ],
+        "curve": [
+            {"share": share, "radius": _defined(radius)}
+            for share, radius in zip(shares, curve_radii(problem, bound, shares), strict=True)
+        ],
+    }
+
+
+def _accuracy_radius(problem: ImageProblem, group, threshold: float, lipschitz: float):
+    clean = worst_share(problem.correct, problem.valid, group, -1.0).item()
+    if math.isnan(clean):
+        return None
+    if clean < threshold:
+        return 0.0
+    return radius_of(share_budget(problem.correct, problem.valid, group, threshold), lipschitz)

@@ -1,0 +1,84 @@
+"""Which pixels can an attacker afford at all: only those are measured exactly and sorted."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Below this number of items everything is taken; above, this many are sampled for a first guess.
+_DIRECT = 1 << 14
+# Lower bounds may be float32: their rounding must not exclude an item.
+_ROUNDING = 1 + 1e-5
+
+
+def _first_guess(lower: Tensor, mask: Tensor, profits: Tensor | None, limit: float) -> float:
+    """Cost per profit up to which the items probably exceed the budget, from a regular sample."""
+    stride = lower.numel() // _DIRECT
+    chosen = mask[::stride]
+    squares = lower[::stride][chosen].double().square()
+    profit = torch.ones_like(squares) if profits is None else profits[::stride][chosen].double()
+    ratio, order = (squares / profit).sort()
+    exceeded = (squares[order].cumsum(0) * stride > 1.25 * limit).nonzero()
+    # The exact squared cost can be twice its bound (half-space against cone), usually less.
+    return 1.5 * ratio[exceeded[0, 0]].item() if len(exceeded) else math.inf
+
+
+def cheapest_cost(lower: Tensor, mask: Tensor, measure: Callable[[Tensor], Tensor]) -> float:
+    """Lower bound of all items' squared costs; exact when no cost exceeds its bound by sqrt 2.
+
+    Args:
+        lower: ``(N,)`` lower bounds of the costs (distances, not squared).
+        mask: ``(N,)`` which of them are items; at least one.
+        measure: From pixel numbers ``(n,)`` to their exact costs ``(n,)``, float64.
+    """
+    reach = math.sqrt(2) * lower[mask].min().item() * _ROUNDING
+    nearest = ((lower <= reach * _ROUNDING) & mask).nonzero().squeeze(1)
+    cost = min(measure(nearest).min().item(), reach)
+    return cost * cost
+
+
+def reachable_items(
+    lower: Tensor,
+    mask: Tensor,
+    profits: Tensor | None,
+    measure: Callable[[Tensor], Tensor],
+    limit: float,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Squared costs (and profits) of every item that an attack within a budget can use.
+
+    With items in the order of exact squared cost per profit, an attack uses the head whose
+    squared costs sum to at most ``limit``, and the next item in part. An item whose lower bound
+    exceeds a ratio tau has an exact ratio above tau, so the measured items up to tau are a
+    complete head, long enough once their sum exceeds the budget. tau starts from a sample and
+    grows until then; the result never depends on the sample.
+
+    Args:
+        lower: ``(N,)`` lower bounds of the costs (distances, not squared).
+        mask: ``(N,)`` which of them are items.
+        profits: ``(N,)`` gains, positive where ``mask``; None when all are equal.
+        measure: From pixel numbers ``(n,)`` to their exact costs ``(n,)``, float64.
+        limit: Largest squared budget that will be asked about; may be infinite.
+
+    Returns:
+        Finite squared costs ``(n,)``, unsorted, and their profits, or None without profits.
+    """
+    tau = math.inf
+    if lower.numel() > _DIRECT and not math.isinf(limit):
+        tau = _first_guess(lower, mask, profits, limit)
+    while True:
+        if tau == 0 or math.isinf(tau):
+            tau, candidates = math.inf, mask
+        elif profits is None:
+            candidates = (lower <= math.sqrt(tau) * _ROUNDING) & mask
+        else:
+            candidates = (lower.double() <= (profits * tau).sqrt() * _ROUNDING) & mask
+        chosen = candidates.nonzero().squeeze(1)
+        costs = measure(chosen).square().cpu().numpy()
+        gains = None if profits is None else profits[chosen].double().cpu().numpy()
+        head = np.isfinite(costs) & ((costs if gains is None else costs / gains) <= tau)
+        costs, gains = costs[head], None if gains is None else gains[head]
+        if math.isinf(tau) or costs.sum() > limit:
+            return costs, gains
+        tau *= 2

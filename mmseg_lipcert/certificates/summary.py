@@ -1,0 +1,168 @@
+"""From the entries of all images to the figures of the dataset, clean and certified."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .iou import lowest_dataset_ratio
+from .ratio import DICE, IOU, RATIO_METRICS
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Mean of the defined values, independent of their order; NaN without any."""
+    values = [v for v in values if v is not None and not math.isnan(v)]
+    if not values or any(math.isinf(v) for v in values):
+        return math.inf if values else math.nan
+    return math.fsum(values) / len(values)
+
+
+def _share(part: np.ndarray, area: np.ndarray) -> np.ndarray:
+    """Shares; NaN where the area is empty."""
+    part, area = np.asarray(part, dtype=np.float64), np.asarray(area, dtype=np.float64)
+    part = np.maximum(part, 0.0)
+    return np.divide(part, area, out=np.full_like(part, math.nan), where=area > 0)
+
+
+class _Totals:
+    """The entries' counts as arrays: images x classes."""
+
+    def __init__(self, entries: Sequence[dict]) -> None:
+        self.entries = entries
+        self.valid = np.array([e["valid"] for e in entries], dtype=np.float64)
+        self.correct = np.array([e["correct"] for e in entries], dtype=np.float64)
+        self.hit = np.array([e["intersection"] for e in entries], dtype=np.float64)
+        self.gt_area = np.array([e["gt_area"] for e in entries], dtype=np.float64)
+        self.pred_area = np.array([e["pred_area"] for e in entries], dtype=np.float64)
+        self.negative = self.valid[:, None] - self.gt_area
+        self.true_negative = self.negative - (self.pred_area - self.hit)
+
+    def clean(self) -> dict:
+        values = {
+            name: ratio.value(
+                self.hit.sum(0),
+                ratio.denominator(self.hit, self.gt_area, self.pred_area).sum(0),
+                0.0,
+                0.0,
+            )
+            for name, ratio in RATIO_METRICS.items()
+        }
+        nothing = np.zeros_like(self.valid), np.zeros_like(self.hit)
+        return self._figures(*nothing, *nothing, values)
+
+    def certified(self, i: int) -> dict:
+        lost = {
+            name: np.array([e[name][i] for e in self.entries], dtype=np.float64)
+            for name in ("correct_lost", "recall_lost", "stable_lost", "specificity_lost")
+        }
+        values = {"iou": [], "dice": []}
+        for c in range(self.hit.shape[1]):
+            hulls = [np.asarray(e["frontier"][i][c], dtype=np.float64) for e in self.entries]
+            for name, ratio in (("iou", IOU), ("dice", DICE)):
+                area = ratio.denominator(self.hit[:, c], self.gt_area[:, c], self.pred_area[:, c])
+                values[name].append(lowest_dataset_ratio(ratio, self.hit[:, c], area, hulls))
+        return self._figures(*lost.values(), values)
+
+    def _figures(
+        self,
+        correct_lost: np.ndarray,
+        recall_lost: np.ndarray,
+        stable_lost: np.ndarray,
+        specificity_lost: np.ndarray,
+        values: dict,
+    ) -> dict:
+        values["recall"] = _share((self.hit - recall_lost).sum(0), self.gt_area.sum(0))
+        values["specificity"] = _share(
+            (self.true_negative - specificity_lost).sum(0), self.negative.sum(0)
+        )
+        correct = self.correct - correct_lost
+        return {
+            "pixel_accuracy": _mean(_share(correct, self.valid)),
+            "pixel_accuracy_dataset": _share(correct.sum(), self.valid.sum()).item(),
+            "stability": _mean(_share(self.valid - stable_lost, self.valid)),
+            "mIoU": _mean(values["iou"]),
+            "mAcc": _mean(values["recall"]),
+            "mDice": _mean(values["dice"]),
+            "mSpecificity": _mean(values["specificity"]),
+            "per_class": [
+                {name: float(values[name][c]) for name in ("iou", "dice", "recall", "specificity")}
+                for c in range(self.hit.shape[1])
+            ],
+        }
+
+
+def _check_entries(entries: Sequence[dict]) -> None:
+    if not entries:
+        raise ValueError("entries is empty: there is no dataset to summarise")
+    for name, of in (
+        ("eps", lambda e: e["eps"]),
+        ("number of classes", lambda e: len(e["gt_area"])),
+        ("thresholds", lambda e: [r["threshold"] for r in e["radius"]]),
+        ("shares", lambda e: [p["share"] for p in e["curve"]]),
+    ):
+        for number, entry in enumerate(entries):
+            if of(entry) != of(entries[0]):
+                raise ValueError(
+                    f"entry {number} has {name} {of(entry)}, entry 0 has {of(entries[0])}: "
+                    "entries of one dataset must agree"
+                )
+
+
+def dataset_summary(entries: Sequence[dict]) -> dict:
+    """Clean and certified figures of a dataset from the entries of its images, in any order.
+
+    ``pixel_accuracy`` and ``stability`` are means over images with a valid pixel;
+    ``pixel_accuracy_dataset``, recall and specificity are pooled, exactly, because every image has
+    its own budget. IoU and Dice are pooled by fractional programming over the frontiers
+    (``lowest_dataset_ratio``). mIoU, mAcc, mDice and mSpecificity are means over the classes that
+    are not NaN; a class without ground truth in the whole dataset enters mIoU and mDice as 0 as
+    soon as a pixel of it is predicted or can be created, which keeps them lower bounds.
+
+    Args:
+        entries: Of ``image_entry``, one per image, with the same eps, classes and options.
+
+    Returns:
+        A dictionary with
+
+        - ``images``: their number;
+        - ``clean``: figures without attack;
+        - ``certified``: per eps, ``{"eps", ...}`` with the same figures under attack;
+        - ``radius``: per threshold, ``{"metric", "threshold", "mean", "median"}`` over the images
+          with a valid pixel;
+        - ``curve``: per share, ``{"share", "radius"}``, the mean of the images' radii.
+
+        Figures are ``pixel_accuracy``, ``pixel_accuracy_dataset``, ``stability``, ``mIoU``,
+        ``mAcc``, ``mDice``, ``mSpecificity`` and ``per_class``, a list of
+        ``{"iou", "dice", "recall", "specificity"}``; undefined ones are NaN.
+
+    Raises:
+        ValueError: Without entries, or when they do not agree.
+    """
+    _check_entries(entries)
+    totals = _Totals(entries)
+    radii = []
+    for i, first in enumerate(entries[0]["radius"]):
+        values = [e["radius"][i]["value"] for e in entries]
+        values = [v for v in values if v is not None]
+        median = float(np.median(values)) if values else math.nan
+        radii.append(
+            {
+                "metric": "pixel_accuracy",
+                "threshold": first["threshold"],
+                "mean": _mean(values),
+                "median": median,
+            }
+        )
+    return {
+        "images": len(entries),
+        "clean": totals.clean(),
+        "certified": [{"eps": e, **totals.certified(i)} for i, e in enumerate(entries[0]["eps"])],
+        "radius": radii,
+        "curve": [
+            {
+                "share": point["share"],
+                "radius": _mean([e["curve"][i]["radius"] for e in entries]),
+            }
+            for i, point in enumerate(entries[0]["curve"])
+        ],
+    }

@@ -1,0 +1,18 @@
+"""Datasets, data transforms and the generator of street scenes."""
+
+from mmseg_lipcert.datasets.camvid import CamVidDataset
+from mmseg_lipcert.datasets.street_scenes import generate_street_scene, write_street_scenes
+from mmseg_lipcert.datasets.transforms import (
+    CheckLabels,
+    LoadCheckedAnnotations,
+    LoadCheckedImage,
+)
+
+__all__ = [
+    "CamVidDataset",
+    "CheckLabels",
+    "LoadCheckedAnnotations",
+    "LoadCheckedImage",
+    "generate_street_scene",
+    "write_street_scenes",
+]

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .certification_error import CertificationError
+
+
+class CertificateStore:
+    """The folder of one certification: what was asked, and what is finished.
+
+    ``run.json`` holds the settings that decide the numbers; ``images.<rank>.jsonl`` one line per
+    finished image, flushed when the image is done; ``certificates/*.npz`` its maps. A crash loses
+    the image in work, nothing else.
+
+    Args:
+        folder (str | Path): Where everything is written.
+        rank (int): Rank of this process; every process writes its own lines. Defaults to 0.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], rank: int = 0) -> None:
+        self.folder = Path(folder)
+        self.rank = rank
+
+    def open(self, settings: dict[str, Any], resume: bool) -> dict[str, dict]:
+        """Start or continue a certification.
+
+        Args:
+            settings: What decides the numbers: method, eps, checkpoint, model and data.
+            resume: Whether finished images may be there already.
+
+        Returns:
+            The entries of the finished images by image name; empty for a new certification.
+
+        Raises:
+            CertificationError: If results are there but ``resume`` is not asked for, or if they
+                were made with other settings.
+        """
+        settings = json.loads(json.dumps(settings))
+        record = self.folder / "run.json"
+        if not record.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if self.rank == 0:
+                _write_whole(record, json.dumps(settings, indent=1))
+            return {}
+        if not resume:
+            raise CertificationError(
+                f"{self.folder} already holds a certification; continue it with --resume or "
+                "choose another folder with --out"
+            )
+        before = json.loads(record.read_text())
+        changed = [
+            f"{key} was {before.get(key)!r}, now {settings.get(key)!r}"
+            for key in sorted({*before, *settings})
+            if before.get(key) != settings.get(key)
+        ]
+        if changed:
+            raise CertificationError(
+                f"cannot resume {self.folder} with other settings: {'; '.join(changed)}"
+            )
+        return self.finished()
+
+    def finished(self) -> dict[str, dict]:
+        """Entries of the finished images by image name; a line cut off by a crash is skipped."""
+        entries = {}
+        for path in sorted(self.folder.glob("images.*.jsonl")):
+            for line in path.read_text().splitlines():
+                try:
+                    entry = json.loads(line)
+                except json.JSONDecodeError:
+                    continue
+                entries[entry["image"]] = entry
+        return entries
+
+    def add(self, entry: dict[str, Any], maps: dict[str, np.ndarray]) -> None:
+        """Record one finished image: its maps first, then the line that says it is finished."""
+        path = self.map_path(entry["image"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial.npz")
+        np.savez_compressed(partial, **maps)
+        partial.replace(path)
+        with open(self.folder / f"images.{self.rank}.jsonl", "a") as file:
+            # Starts with a line break: a line that a crash cut off stays a line of its own.
+            file.write("\n" + json.dumps(entry))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def map_path(self, image: str) -> Path:
+        """File of the maps of one image."""
+        return self.folder / "certificates" / f"{image}.npz"
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a report file as a whole: a crash leaves the old file or the new one."""
+        path = self.folder / name
+        _write_whole(path, text)
+        return path
+
+
+def _write_whole(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)

@@ -1,0 +1,5 @@
+"""MMEngine hooks."""
+
+from .certification_hook import CertificationHook
+
+__all__ = ["CertificationHook"]

@@ -1,0 +1,90 @@
+"""The audit: an upper bound computed from the weights and the graph that runs, or an error.
+
+The model is traced with `torch.export` (not `torch.fx.symbolic_trace`): the graph consists of the
+ATen operations that really run at this input shape, whatever Python control flow, hooks or
+parametrisations led to them, and in-place operations and views come out functional. Symbolic
+tracing sees Python calls instead, needs registered leaf modules whose class is then trusted,
+and fails on shape-dependent code, which segmentors are full of. The graph is taken before
+composite operations are decomposed, so that a circular padding or a bilinear interpolation
+is still one node with one rule.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from mmseg_lipcert.lipschitz.audit_error import AuditError
+from mmseg_lipcert.lipschitz.composition import Composition
+from mmseg_lipcert.lipschitz.lipschitz_audit import LipschitzAudit
+from mmseg_lipcert.lipschitz.lower_bound import measured_lower_bound
+from mmseg_lipcert.lipschitz.traced_graph import TracedGraph
+
+# Slack for the rounding of the measurement; a larger excess is a wrong rule.
+_SLACK = 1 + 1e-6
+
+
+def audit(
+    model: nn.Module, input_shape: Sequence[int], samples: Tensor | None = None
+) -> LipschitzAudit:
+    """Bound the joint l2 Lipschitz constant of a model from above, and measure it from below.
+
+    The bound is that of the map from the input tensor to all output tensors together, in the
+    model's own evaluation mode, in exact arithmetic, at the given input shape. The model is not
+    changed.
+
+    Args:
+        model: Model in evaluation mode whose forward takes one tensor.
+        input_shape: Shape of that tensor, batch dimension included, for example (1, 3, 360, 480).
+        samples: Inputs (M, *input_shape[1:]) at which the lower bound is measured, in float64 on
+            a copy of the model; none is measured without them. Defaults to None.
+
+    Returns:
+        The upper and lower bounds with one record per operation.
+
+    Raises:
+        AuditError: If a module is in training mode, the model cannot be traced, the weights are
+            not finite, or the measured lower bound exceeds the upper bound (a wrong rule).
+        UnboundedOperationError: If an operation has no rule.
+        ValueError: If the shape of the samples does not match.
+    """
+    shape = tuple(int(size) for size in input_shape)
+    training = [name or "(model)" for name, module in model.named_modules() if module.training]
+    if training:
+        raise AuditError(
+            f"{len(training)} modules are in training mode, the first is '{training[0]}'; "
+            "call model.eval(), the audited map must be the map that runs"
+        )
+    if samples is not None and tuple(samples.shape[1:]) != shape[1:]:
+        raise ValueError(
+            f"samples must have shape (M, {', '.join(map(str, shape[1:]))}), "
+            f"got {tuple(samples.shape)}"
+        )
+    reference = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+    with torch.no_grad():
+        example = torch.rand(shape, dtype=reference.dtype, device=reference.device)
+        upper, layers = Composition(TracedGraph(model, example)).bound()
+    lower = None
+    if samples is not None:
+        double = _fixed_copy(model).double().requires_grad_(False)
+        lower = measured_lower_bound(double, samples.to(reference.device, torch.float64))
+        if lower > upper * _SLACK:
+            raise AuditError(
+                f"the measured lower bound {lower:.9g} exceeds the upper bound {upper:.9g}: "
+                "a rule of the audit is wrong for this model, there is no certificate"
+            )
+    return LipschitzAudit(upper, lower, shape, layers)
+
+
+def _fixed_copy(model: nn.Module) -> nn.Module:
+    """Copy a model with its parametrised tensors evaluated, as the traced graph holds them."""
+    model = copy.deepcopy(model)
+    for module in list(model.modules()):
+        if parametrize.is_parametrized(module):
+            for name in list(module.parametrizations):
+                parametrize.remove_parametrizations(module, name)
+    return model

@@ -1,0 +1,62 @@
+"""The result of an audit."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from prettytable import PrettyTable
+
+from mmseg_lipcert.lipschitz.layer_record import LayerRecord
+
+
+@dataclass(frozen=True)
+class LipschitzAudit:
+    """Bounds of the joint l2 Lipschitz constant of a model at one input shape.
+
+    Args:
+        upper: Proven upper bound, for the shape below.
+        lower: Largest ratio that was measured, None if no samples were given.
+        input_shape: Shape of the input (N, ...) that was traced.
+        layers: One record per operation that is not a mere copy.
+    """
+
+    upper: float
+    lower: float | None
+    input_shape: tuple[int, ...]
+    layers: tuple[LayerRecord, ...]
+
+    @property
+    def gap(self) -> float | None:
+        """`upper / lower`: 1 where the bound is exact, None without a lower bound."""
+        if self.lower is None:
+            return None
+        return self.upper / self.lower if self.lower > 0 else float("inf")
+
+    def table(self) -> str:
+        """Return the records and the bounds as plain text."""
+        table = PrettyTable(["module", "operation", "output", "bound", "method", "share"])
+        table.align = "l"
+        for layer in self.layers:
+            table.add_row(
+                [
+                    layer.name or "(model)",
+                    layer.operation.removeprefix("aten::"),
+                    "x".join(str(size) for size in layer.shape),
+                    f"{layer.bound:.8g}",
+                    layer.method,
+                    f"{layer.share:+.1%}",
+                ]
+            )
+        lower = "not measured" if self.lower is None else f"{self.lower:.8g}"
+        return f"{table.get_string()}\nupper bound {self.upper:.8g}, lower bound {lower}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON-able values."""
+        return {
+            "upper": self.upper,
+            "lower": self.lower,
+            "gap": self.gap,
+            "input_shape": list(self.input_shape),
+            "layers": [{**asdict(layer), "shape": list(layer.shape)} for layer in self.layers],
+        }

@@ -1,0 +1,209 @@
+"""Rules of functions applied element by element, and of order statistics."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+from torch.fx import Node
+
+from mmseg_lipcert.lipschitz.energy import maximum_over, reduce_to
+from mmseg_lipcert.lipschitz.rules.call import Call, constant
+from mmseg_lipcert.lipschitz.rules.registry import ResultWeight, rule
+
+# Largest slope of each activation; discontinuous ones (hardshrink, threshold, softplus, which
+# switches branches at 20) have none.
+SLOPES = {
+    "relu": 1.0,
+    "relu6": 1.0,
+    "hardtanh": 1.0,
+    "clamp": 1.0,
+    "clamp_min": 1.0,
+    "clamp_max": 1.0,
+    "abs": 1.0,
+    "neg": 1.0,
+    "sin": 1.0,
+    "cos": 1.0,
+    "tanh": 1.0,
+    "atan": 1.0,
+    "log_sigmoid": 1.0,
+    "softshrink": 1.0,
+    "sigmoid": 0.25,
+    "hardsigmoid": 1 / 6,
+    "hardswish": 1.5,
+    "erf": 2 / math.sqrt(math.pi),
+    # The maximum of the derivative, at x = sqrt(2): Phi(sqrt 2) + sqrt(2) phi(sqrt 2) = 1.12890;
+    # the tanh approximation reaches 1.12900.
+    "gelu": 1.13,
+    # The derivative's maximum is 1.09984 (silu) and 1.08850 (mish).
+    "silu": 1.1,
+    "mish": 1.09,
+}
+
+
+def activation_slopes(call: Call) -> tuple[float, float] | None:
+    """Return the range of the slopes of an activation that is monotone, None for others.
+
+    Only the activations whose slopes are known to lie in a range are listed.
+    """
+    if call.operation in ("aten::relu", "aten::relu6", "aten::hardtanh", "aten::tanh"):
+        return 0.0, 1.0
+    if call.operation == "aten::sigmoid":
+        return 0.0, 0.25
+    if call.operation == "aten::leaky_relu":
+        slope = float(call["negative_slope"])
+        return min(slope, 1.0), max(slope, 1.0)
+    return None
+
+
+@rule(*SLOPES)
+def slope(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
+    """A function with bounded slope: W slope^2."""
+    bound = SLOPES[call.operation.removeprefix("aten::")]
+    call.record(bound, "largest slope")
+    return [(call.source(call.node.target._schema.arguments[0].name), weight * bound**2)]
+
+
+@rule("leaky_relu")
+def leaky_relu(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
+    """Leaky ReLU: the larger of 1 and its negative slope."""
+    bound = max(1.0, abs(float(call["negative_slope"])))
+    call.record(bound, "largest slope")
+    return [(call.source("self"), weight * bound**2)]
+
+
+@rule("elu", "selu", "celu")
+def exponential_linear(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
+    """ELU family: `scale * x` above zero, slope up to `scale * alpha * input_scale` below."""
+    if call.operation == "aten::selu":
+        bound = 1.0507009873554805 * 1.6732632423543772
+    elif call.operation == "aten::celu":
+        if float(call["alpha"]) <= 0:
+            raise call.unbounded(f"alpha must be positive, got {call['alpha']}")
+        bound = 1.0
+    else:
+        if float(call["input_scale"]) <= 0:
+            raise call.unbounded(f"input_scale must be positive, got {call['input_scale']}")
+        scale = abs(float(call["scale"]))
+        bound = scale * max(1.0, abs(float(call["alpha"]) * float(call["input_scale"])))
+    call.record(bound, "largest slope")
+    return [(call.source("self"), weight * bound**2)]
+
+
+@rule("prelu", "_prelu_kernel")
+def prelu(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
+    """PReLU: the larger of 1 and the slope, channel by channel."""
+    source = call.source("self")
+    slopes = constant(call["weight"]).abs().clamp_min(1.0)
+    if slopes.dim() == 1 and len(call.shape()) > 1:
+        slopes = slopes.reshape(1, -1, *(1 for _ in call.shape()[2:]))
+    call.record(float(slopes.max()), "largest slope")
+    return [(source, weight * slopes**2)]
+
+
+@rule("softmax", "_softmax")
+def softmax(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
+    """Softmax over one dimension: norm at most 1/2.
+
+    The Jacobian `diag(p) - p p^T` is symmetric with absolute row sums `2 p_i (1 - p_i) <= 1/2`,
+    so that Gershgorin's theorem bounds its norm.
+    """
+    call.record(0.5, "Gershgorin")
+    return [(call.source("self"), maximum_over(weight, [call["dim"]]) * 0.25)]
+
+
+@rule("sort")
+def sort(call: Call, weight: dict[int, Tensor]) -> list[tuple[Node, Tensor]]:
+    """Sorting along a dimension is 1-Lipschitz (rearrangement inequality)."""
+    if 1 in weight:
+        raise call.unbounded("the indices of a sort are not continuous")
+    call.record(1.0, "rearrangement")
+    return [(call.source("self"), maximum_over(weight[0], [call["dim"]]))]
+
+
+@rule("maximum", "minimum", "max", "min")
+def extremum(call: Call, weight: ResultWeight) -> list[tuple[Node, Tensor]]:
+    """Maximum or minimum of two tensors: `|d max(a, b)|^2 <= da^2 + db^2`.
+
+    The pair of both, MaxMin, is a sorting of (a, b): with weights W and V on its two results,
+    `W dmax^2 + V dmin^2 <= max(W, V) (da^2 + db^2)`. The audit passes max(W, V) here.
+    """
+    if "other" not in call.arguments:
+        return _extremum_of_set(call, weight)
+    call.record(1.0, "sorting of two")
+    shape = call.shape()
+    return [(node, reduce_to(weight, shape, call.shape(node))) for node in call.live()]
+
+
+@rule("amax", "amin")
+def reduced_extremum(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
+    """Maximum over dimensions: `|dmax|^2 <= max_i d_i^2 <= sum_i d_i^2`."""
+    return _extremum_of_set(call, weight)
+
+
+def _extremum_of_set(call: Call, weight: ResultWeight) -> list[tuple[Node, Tensor]]:
+    source = call.source("self")
+    if isinstance(weight, dict):
+        if 1 in weight:
+            raise call.unbounded("the indices of a maximum are not continuous")
+        weight = weight[0]
+    rank = len(call.shape(source))
+    dims = call.arguments.get("dim", [])
+    dims = [dims] if isinstance(dims, int) else dims
+    if not call.arguments.get("keepdim", False):
+        for dim in sorted(dim % rank for dim in dims) or range(rank):
+            weight = weight.unsqueeze(dim)
+    call.record(1.0, "maximum of a set")
+    return [(source, weight)]
+
+
+@rule(
+    "zeros_like",
+    "ones_like",
+    "full_like",
+    "new_zeros",
+    "new_ones",
+    "new_full",
+)
+def shape_only(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
+    """Constants that take only their shape from the input."""
+    return []
+
+
+@rule(
+    "clone",
+    "contiguous",
+    "detach",
+    "alias",
+    "lift_fresh_copy",
+    "_to_copy",
+    "to",
+    "dropout",
+    "feature_dropout",
+    "native_dropout",
+)
+def identity(call: Call, weight: ResultWeight) -> list[tuple[Node, Tensor]]:
+    """Copies, and dropout in evaluation mode."""
+    training = call.arguments.get("train", False)
+    if training and float(call["p"]) > 0:
+        raise call.unbounded("dropout in training mode is not a fixed map")
+    source = call.live()[0]
+    if isinstance(weight, dict):
+        weight = weight[0]
+    return [(source, weight)]
+
+
+@rule("batch_norm", "_native_batch_norm_legit_no_training", "native_batch_norm")
+def batch_norm(call: Call, weight: ResultWeight) -> list[tuple[Node, Tensor]]:
+    """Batch norm with running statistics: the affine map `gamma / sqrt(var + eps)` per channel."""
+    source = call.source("input")
+    if call.arguments.get("training", False) or call["running_var"] is None:
+        raise call.unbounded("normalisation by the statistics of the batch has no bounded slope")
+    if isinstance(weight, dict):
+        weight = weight[0]
+    scale = (constant(call["running_var"]) + float(call["eps"])).rsqrt()
+    if call["weight"] is not None:
+        scale = scale * constant(call["weight"]).abs()
+    call.record(float(scale.max()), "largest |gamma| / sqrt(var + eps)")
+    scale = scale.reshape(1, -1, *(1 for _ in call.shape(source)[2:]))
+    return [(source, weight * scale**2)]

@@ -1,0 +1,7 @@
+"""1-Lipschitz decode heads; they give logits at full resolution without interpolation."""
+
+from .lip_aspp_head import LipASPPHead
+from .lip_decode_head import LipDecodeHead
+from .lip_fcn_head import LipFCNHead
+
+__all__ = ["LipASPPHead", "LipDecodeHead", "LipFCNHead"]

@@ -1,0 +1,19 @@
+"""1-Lipschitz layers, registered for use as ``conv_cfg``, ``norm_cfg`` and ``act_cfg``."""
+
+from .aoc_conv2d import AOCConv2d
+from .aoc_conv_transpose2d import AOCConvTranspose2d
+from .batch_centering2d import BatchCentering2d
+from .folding import fold_network
+from .layer_factory import LayerFactory
+from .max_min import MaxMin
+from .orthogonal_layer import OrthogonalLayer
+
+__all__ = [
+    "AOCConv2d",
+    "AOCConvTranspose2d",
+    "BatchCentering2d",
+    "LayerFactory",
+    "MaxMin",
+    "OrthogonalLayer",
+    "fold_network",
+]

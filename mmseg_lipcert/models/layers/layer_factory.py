@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mmcv.cnn import ConvModule
+from torch import nn
+
+
+@dataclass(frozen=True)
+class LayerFactory:
+    """Builds the convolution blocks of a network from MMCV's three layer configs.
+
+    Attributes:
+        conv_cfg (dict | None): Convolution. Defaults to :class:`AOCConv2d`.
+        norm_cfg (dict | None): Normalization. Defaults to :class:`BatchCentering2d`.
+        act_cfg (dict | None): Activation. Defaults to :class:`MaxMin`.
+        upsample_cfg (dict): Transposed convolution. Defaults to :class:`AOCConvTranspose2d`.
+    """
+
+    conv_cfg: dict | None = field(default_factory=lambda: dict(type="AOCConv2d"))
+    norm_cfg: dict | None = field(default_factory=lambda: dict(type="BatchCentering2d"))
+    act_cfg: dict | None = field(default_factory=lambda: dict(type="MaxMin"))
+    upsample_cfg: dict = field(default_factory=lambda: dict(type="AOCConvTranspose2d"))
+
+    @classmethod
+    def from_cfg(cls, layers_cfg: dict | None) -> LayerFactory:
+        """Build the factory from the ``layers_cfg`` of a model config; None gives the defaults."""
+        return cls(**(layers_cfg or {}))
+
+    def conv(
+        self, in_channels: int, out_channels: int, kernel_size: int = 3, dilation: int = 1
+    ) -> ConvModule:
+        """Convolution, norm and activation that keep the size of the map."""
+        return ConvModule(
+            in_channels,
+            out_channels,
+            kernel_size,
+            padding=dilation * (kernel_size // 2),
+            dilation=dilation,
+            conv_cfg=self.conv_cfg,
+            norm_cfg=self.norm_cfg,
+            act_cfg=self.act_cfg,
+        )
+
+    def down(self, in_channels: int, out_channels: int, factor: int) -> ConvModule:
+        """Non-overlapping strided convolution that divides the size of the map by ``factor``."""
+        return ConvModule(
+            in_channels,
+            out_channels,
+            factor,
+            stride=factor,
+            conv_cfg=self.conv_cfg,
+            norm_cfg=self.norm_cfg,
+            act_cfg=self.act_cfg,
+        )
+
+    def up(self, in_channels: int, out_channels: int, factor: int) -> ConvModule:
+        """Transposed convolution that multiplies the size of the map by ``factor``."""
+        return ConvModule(
+            in_channels,
+            out_channels,
+            factor,
+            stride=factor,
+            conv_cfg=self.upsample_cfg,
+            norm_cfg=self.norm_cfg,
+            act_cfg=self.act_cfg,
+        )
+
+    def linear(self, in_channels: int, out_channels: int) -> ConvModule:
+        """1x1 convolution with a bias, without norm or activation: a classifier or projection."""
+        return ConvModule(
+            in_channels, out_channels, 1, conv_cfg=self.conv_cfg, norm_cfg=None, act_cfg=None
+        )
+
+    def stage(self, channels: int, depth: int, dilation: int = 1) -> nn.Sequential:
+        """``depth`` convolutions of constant width."""
+        return nn.Sequential(*[self.conv(channels, channels, 3, dilation) for _ in range(depth)])

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import contextlib
+
+import torch
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from mmseg_lipcert.certificates.cells import cell_indices, repeat_labels
+from mmseg_lipcert.lipschitz import LipschitzAudit, audit, preprocessing_norm
+
+from ..layers import fold_network
+from .native_logits import NativeLogits
+
+
+@MODELS.register_module()
+class LipEncoderDecoder(EncoderDecoder):
+    """Encoder-decoder that keeps native logits and knows its own Lipschitz bound.
+
+    Differences from MMSegmentation's ``EncoderDecoder``:
+
+    - Inference runs on a folded copy of the network: plain convolutions with frozen weights. It is
+      made once when evaluation begins and dropped when training goes on or weights are loaded.
+    - ``seg_logits`` of a prediction are the head's native logits, never interpolated;
+      ``pred_sem_seg`` has the original size of the image, by nearest-neighbor repetition.
+    - :meth:`lipschitz_audit` bounds the map from images in [0, 1] to these logits, from the weights
+      that run.
+
+    Args:
+        *args: Arguments of ``EncoderDecoder``.
+        **kwargs: Arguments of ``EncoderDecoder``. ``train_cfg`` may hold ``autocast='bfloat16'``:
+            training then computes activations in that type; inference never does.
+
+    Raises:
+        ValueError: If ``test_cfg`` asks for another mode than ``'whole'``: averaging overlapping
+            windows changes the certified map.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        mode = (self.test_cfg or {}).get("mode", "whole")
+        if mode != "whole":
+            raise ValueError(f"a Lipschitz segmentor is tested in mode 'whole', got {mode!r}")
+        #: Whether predictions carry ``lipschitz_bound``; the certification hook sets it.
+        self.attach_bound = False
+        self._forget_folded()
+        self.register_load_state_dict_post_hook(lambda module, _: module._forget_folded())
+
+    def train(self, mode: bool = True) -> LipEncoderDecoder:
+        """Switch between training and evaluation."""
+        self._forget_folded()
+        return super().train(mode)
+
+    def _apply(self, fn, *args, **kwargs):
+        self._forget_folded()
+        return super()._apply(fn, *args, **kwargs)
+
+    def _forget_folded(self) -> None:
+        # Kept outside of the registered modules: the folded copy is not part of the state dict.
+        self.__dict__["_folded"] = None
+        self.__dict__["_audits"] = {}
+
+    @property
+    def network(self) -> nn.Module:
+        """The map from preprocessed images to native logits: folded in evaluation mode."""
+        if self.training:
+            return NativeLogits(self)
+        if self._folded is None:
+            folded = fold_network(NativeLogits(self)).to(memory_format=torch.channels_last)
+            self.__dict__["_folded"] = folded
+        return self._folded
+
+    def lipschitz_audit(
+        self, image_size: tuple[int, int], samples: Tensor | None = None
+    ) -> LipschitzAudit:
+        """Bound the joint l2 norm of the network at one image size, from the weights that run.
+
+        Args:
+            image_size (tuple[int, int]): Height and width of the network's input.
+            samples (Tensor, optional): Preprocessed images (N, 3, H, W) at which a lower bound is
+                measured. Defaults to None: no lower bound.
+
+        Raises:
+            RuntimeError: In training mode: its weights still move.
+        """
+        if self.training:
+            raise RuntimeError("the audit needs evaluation mode: call model.eval() first")
+        if samples is not None:
+            return audit(self.network, (1, 3, *image_size), samples)
+        if image_size not in self._audits:
+            self._audits[image_size] = audit(self.network, (1, 3, *image_size))
+        return self._audits[image_size]
+
+    def preprocessing_norm(self) -> float:
+        """Norm of the map from images in [0, 1] to the network's input, from the preprocessor."""
+        preprocessor = self.data_preprocessor
+        if not getattr(preprocessor, "_enable_normalize", False):
+            return 255.0
+        return preprocessing_norm(preprocessor.mean.flatten().tolist(), preprocessor.std.flatten().tolist())
+
+    def lipschitz_bound(self, image_size: tuple[int, int]) -> float:
+        """Joint l2 Lipschitz bound from images in [0, 1] to the native logits."""
+        return self.preprocessing_norm() * self.lipschitz_audit(image_size).upper
+
+    def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
+        return self.network(inputs)
+
+    def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
+        """Compute the losses of preprocessed images (N, 3, H, W)."""
+        with self._training_autocast(inputs.device.type):
+            logits = self.network(inputs)
+        losses = self.decode_head.loss_by_feat(logits.float(), data_samples)
+        losses = {f"decode.{name}": value for name, value in losses.items()}
+        if self.with_auxiliary_head:
+            losses.update(
+                self._auxiliary_head_forward_train(self.extract_feat(inputs), data_samples)
+            )
+        return losses
+
+    def _training_autocast(self, device_type: str) -> contextlib.AbstractContextManager:
+        dtype = (self.train_cfg or {}).get("autocast")
+        if dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(device_type, dtype=getattr(torch, dtype))
+
+    def predict(
+        self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Predict labels and keep the native logits.
+
+        Args:
+            inputs (Tensor): Preprocessed images (N, 3, H, W).
+            data_samples (list[SegDataSample], optional): Their samples; new ones by default.
+
+        Returns:
+            list[SegDataSample]: With ``seg_logits`` (K, h, w) at native resolution and
+            ``pred_sem_seg`` (1, H0, W0) at the original size; the metainfo ``logit_stride`` says how
+            many rows of the network's image one row of logits stands for.
+        """
+        logits = self.network(inputs)
+        carried = dict(logit_stride=-(-inputs.shape[2] // logits.shape[2]))
+        if self.attach_bound:
+            carried["lipschitz_bound"] = self.lipschitz_bound(tuple(inputs.shape[2:]))
+        if data_samples is None:
+            shape = dict(ori_shape=tuple(inputs.shape[2:]), img_shape=tuple(inputs.shape[2:]))
+            data_samples = [SegDataSample(metainfo=shape) for _ in inputs]
+        for sample, native in zip(data_samples, logits, strict=True):
+            if len(native) > 1:
+                labels = native.argmax(dim=0)
+            else:
+                labels = (native[0].sigmoid() > self.decode_head.threshold).long()
+            meta = sample.metainfo
+            rows, columns = (
+                cell_indices(original, resized, carried["logit_stride"])
+                for original, resized in zip(meta["ori_shape"], meta["img_shape"], strict=True)
+            )
+            labels = repeat_labels(labels, rows, columns)
+            sample.set_metainfo(carried)
+            sample.set_data(
+                dict(seg_logits=PixelData(data=native), pred_sem_seg=PixelData(data=labels[None]))
+            )
+        return data_samples

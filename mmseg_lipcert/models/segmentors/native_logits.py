@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import torch.nn.functional as F
+from mmseg.models.segmentors import EncoderDecoder
+from torch import Tensor, nn
+
+
+class NativeLogits(nn.Module):
+    """The map that a Lipschitz certificate is about: preprocessed image to native logits.
+
+    Zero-pads the image to a multiple of the backbone's stride (an isometry), runs backbone, neck
+    and decode head, and cuts off the logits of the padding (norm 1). Nothing is interpolated: when
+    the head works at a stride, the logits stay at that stride.
+
+    Args:
+        segmentor (EncoderDecoder): The segmentor whose modules are used (not copied).
+    """
+
+    def __init__(self, segmentor: EncoderDecoder) -> None:
+        super().__init__()
+        self.backbone = segmentor.backbone
+        self.neck = segmentor.neck if segmentor.with_neck else None
+        self.decode_head = segmentor.decode_head
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map preprocessed images (N, 3, H, W) to logits (N, K, ceil(H/s), ceil(W/s))."""
+        height, width = inputs.shape[2:]
+        divisor = getattr(self.backbone, "stride", 1)
+        inputs = F.pad(inputs, (0, -width % divisor, 0, -height % divisor))
+        features = self.backbone(inputs)
+        if self.neck is not None:
+            features = self.neck(features)
+        logits = self.decode_head(features)
+        stride = -(-inputs.shape[2] // logits.shape[2])
+        return logits[:, :, : -(-height // stride), : -(-width // stride)]

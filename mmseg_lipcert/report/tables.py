@@ -1,0 +1,56 @@
+"""The tables that a certification prints."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from prettytable import PrettyTable
+
+#: Columns of the overview: title and key, in clean and certified results.
+COLUMNS = (
+    ("pixel accuracy", "pixel_accuracy"),
+    ("pooled", "pixel_accuracy_dataset"),
+    ("stability", "stability"),
+    ("mIoU", "mIoU"),
+    ("mDice", "mDice"),
+    ("mAcc", "mAcc"),
+)
+
+
+def overview_table(certificate: dict[str, Any]) -> str:
+    """Clean values and the guaranteed ones at every eps."""
+    table = PrettyTable(["eps", *(title for title, _ in COLUMNS)], align="r")
+    table.add_row(["clean", *(_percent(certificate["clean"].get(key)) for _, key in COLUMNS)])
+    for row in certificate["certified"]:
+        table.add_row([f"{row['eps']:g}", *(_percent(row.get(key)) for _, key in COLUMNS)])
+    return table.get_string()
+
+
+def class_table(certificate: dict[str, Any]) -> str:
+    """Recall and IoU of each class: clean, and guaranteed at every eps."""
+    results = [("clean", certificate["clean"])]
+    results += [(f"{row['eps']:g}", row) for row in certificate["certified"]]
+    table = PrettyTable(
+        ["class", *(f"{key} {name}" for key in ("recall", "IoU") for name, _ in results)],
+        align="r",
+    )
+    table.align["class"] = "l"
+    for name in certificate["clean"]["per_class"]:
+        table.add_row(
+            [
+                name,
+                *(
+                    _percent(result["per_class"][name].get(key))
+                    for key in ("recall", "iou")
+                    for _, result in results
+                ),
+            ]
+        )
+    return table.get_string()
+
+
+def _percent(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{100 * value:.2f}"

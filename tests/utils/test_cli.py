@@ -1,0 +1,117 @@
+import argparse
+import os
+
+import pytest
+
+from mmseg_lipcert.utils.cli import (
+    CommandLineError,
+    add_common_arguments,
+    describe,
+    load_config,
+    run_main,
+)
+
+
+@pytest.fixture
+def config_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    path = tmp_path / "tiny.py"
+    path.write_text("model = dict(type='A', depth=1)\nlayers = [dict(width=1), dict(width=2)]\n")
+    return path
+
+
+def test_overrides_are_merged(config_path):
+    options = {"model.depth": 2, "layers.1.width": 5, "new": "value"}
+    config = load_config(config_path, options, launcher="pytorch")
+    assert config.model == {"type": "A", "depth": 2}
+    assert config.layers == [{"width": 1}, {"width": 5}]
+    assert config.new == "value"
+    assert config.launcher == "pytorch"
+
+
+def test_work_dir_from_the_command_line_comes_first(config_path):
+    options = {"work_dir": "from_config"}
+    assert load_config(config_path, options, "from_shell").work_dir == "from_shell"
+    assert load_config(config_path, options).work_dir == "from_config"
+    assert load_config(config_path).work_dir == "./work_dirs/tiny"
+
+
+def test_the_launcher_decides_the_local_rank(config_path, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    load_config(config_path, local_rank=1)
+    assert os.environ["LOCAL_RANK"] == "3"
+    monkeypatch.delenv("LOCAL_RANK")
+    load_config(config_path, local_rank=1)
+    assert os.environ["LOCAL_RANK"] == "1"
+
+
+def test_missing_config(config_path):
+    with pytest.raises(CommandLineError, match="config file absent.py does not exist"):
+        load_config("absent.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model = dict(", "SyntaxError"),
+        ("_base_ = ['absent.py']", "absent.py"),
+        ("custom_imports = dict(imports=['no_such_module'])", "no_such_module"),
+        ("value = 1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_broken_config(config_path, text, message):
+    config_path.write_text(text)
+    with pytest.raises(CommandLineError, match=message):
+        load_config(config_path)
+
+
+@pytest.mark.parametrize("options", [{"layers.7.width": 1}, {"layers.x.width": 1}])
+def test_override_that_does_not_fit(config_path, options):
+    with pytest.raises(CommandLineError, match="--cfg-options do not fit config .*tiny.py"):
+        load_config(config_path, options)
+
+
+def test_work_dir_that_is_a_file(config_path):
+    with pytest.raises(CommandLineError, match="is a file"):
+        load_config(config_path, work_dir=config_path)
+
+
+def test_arguments_of_the_stock_tools():
+    parser = argparse.ArgumentParser()
+    add_common_arguments(parser)
+    args = parser.parse_args(
+        ["--work-dir", "out", "--cfg-options", "a.b=1", "c=[1,2]", "--launcher", "slurm"]
+        + ["--local_rank", "2"]
+    )
+    assert args.work_dir == "out"
+    assert args.cfg_options == {"a.b": 1, "c": [1, 2]}
+    assert (args.launcher, args.local_rank) == ("slurm", 2)
+    assert parser.parse_args(["--local-rank", "4"]).local_rank == 4
+
+
+def test_a_user_error_is_one_line_and_exit_code_2(capsys):
+    def main():
+        raise CommandLineError("no such\n  file")
+
+    with pytest.raises(SystemExit) as exit_info:
+        run_main(main)
+    assert exit_info.value.code == 2
+    assert capsys.readouterr().err == "error: no such file\n"
+
+
+@pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (1, 1)])
+def test_the_exit_code_of_a_tool(returned, code):
+    with pytest.raises(SystemExit) as exit_info:
+        run_main(lambda: returned)
+    assert exit_info.value.code == code
+
+
+def test_other_errors_keep_their_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run_main(lambda: 1 // 0)
+
+
+def test_describe_is_one_line():
+    assert describe(ValueError("two\n  lines")) == "ValueError: two lines"
+    assert describe(KeyError()) == "KeyError"

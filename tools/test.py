@@ -1,0 +1,144 @@
+"""Test a segmentor, or certify it: what an attacker with a given budget can do at worst."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmseg_lipcert.certificates.validation import check_eps
+from mmseg_lipcert.engine import CertificationError
+from mmseg_lipcert.utils.cli import CommandLineError, add_common_arguments, load_config, run_main
+
+CERTIFY_ONLY = ("eps", "resume", "every", "limit")
+
+
+def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="config file")
+    parser.add_argument("checkpoint", help="checkpoint file")
+    add_common_arguments(parser)
+    parser.add_argument(
+        "--out", help="folder for predictions; with --certify: for certificate.json and its maps"
+    )
+    parser.add_argument("--show", action="store_true", help="show predictions in a window")
+    parser.add_argument(
+        "--show-dir", help="folder for painted images; with --certify: for certificate pictures"
+    )
+    parser.add_argument("--wait-time", type=float, default=2, help="seconds per shown image")
+    parser.add_argument("--tta", action="store_true", help="test time augmentation")
+    parser.add_argument("--seed", type=int, help="random seed; by default the config's")
+    certify = parser.add_argument_group("certification")
+    certify.add_argument(
+        "--certify",
+        nargs="?",
+        const="lipschitz",
+        choices=("lipschitz",),
+        help="certify with this method (default: the one that fits the model)",
+    )
+    certify.add_argument(
+        "--eps", nargs="+", type=float, help="l2 norms of the attack, images in [0, 1]"
+    )
+    certify.add_argument(
+        "--resume", action="store_true", help="continue the certification in --out"
+    )
+    certify.add_argument("--every", type=int, metavar="K", help="take every K-th image")
+    certify.add_argument("--limit", type=int, metavar="N", help="take at most N images")
+    args = parser.parse_args(arguments)
+    if args.certify is None:
+        given = [f"--{name}" for name in CERTIFY_ONLY if getattr(args, name)]
+        if given:
+            raise CommandLineError(f"{', '.join(given)} need --certify")
+    if not Path(args.checkpoint).is_file():
+        raise CommandLineError(f"checkpoint {args.checkpoint} does not exist")
+    return args
+
+
+def request_certification(config: Config, args: argparse.Namespace) -> None:
+    """Add the certification hook and metric to a config, whatever it evaluates otherwise."""
+    if args.tta:
+        raise CommandLineError("--certify and --tta exclude each other: TTA is another network")
+    if args.show:
+        raise CommandLineError("--certify draws files, not windows: use --show-dir")
+    hooks = list(config.get("custom_hooks") or [])
+    hook = next((hook for hook in hooks if hook.get("type") == "CertificationHook"), None)
+    if hook is None:
+        hook = dict(type="CertificationHook")
+        hooks.append(hook)
+    for name, value in dict(
+        out_dir=args.out,
+        show_dir=args.show_dir,
+        resume=args.resume,
+        every=args.every,
+        limit=args.limit,
+    ).items():
+        if value:
+            hook[name] = value
+    config.custom_hooks = hooks
+
+    evaluator = config.get("test_evaluator") or {}
+    candidates = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
+    metric = next(
+        (dict(m) for m in candidates if m.get("type") == "LipschitzCertificateMetric"),
+        dict(type="LipschitzCertificateMetric"),
+    )
+    if args.eps is not None:
+        try:
+            metric["eps"] = check_eps(args.eps)
+        except ValueError as error:
+            raise CommandLineError(f"--eps: {error}") from error
+    # The certified metric reports the clean values too; others would count resumed images wrongly.
+    config.test_evaluator = metric
+
+
+def request_visualization(config: Config, args: argparse.Namespace) -> None:
+    """Turn the stock visualization hook on."""
+    hook = config.get("default_hooks", {}).get("visualization")
+    if hook is None:
+        raise CommandLineError(
+            "--show and --show-dir need default_hooks.visualization in the config, "
+            "e.g. dict(type='SegVisualizationHook')"
+        )
+    hook["draw"] = True
+    if args.show:
+        hook["show"], hook["wait_time"] = True, args.wait_time
+    if args.show_dir:
+        config.visualizer["save_dir"] = args.show_dir
+
+
+def main() -> None:
+    """Run the tool."""
+    args = parse_args()
+    config = load_config(
+        args.config, args.cfg_options, args.work_dir, args.launcher, args.local_rank
+    )
+    if config.get("test_dataloader") is None:
+        raise CommandLineError(f"config {args.config} has no test_dataloader")
+    config.load_from = args.checkpoint
+    if args.seed is not None:
+        config.randomness = dict(config.get("randomness", {}), seed=args.seed)
+    if args.certify:
+        request_certification(config, args)
+    elif args.show or args.show_dir:
+        request_visualization(config, args)
+    if args.tta:
+        config.test_dataloader.dataset.pipeline = config.tta_pipeline
+        config.tta_model.module = config.model
+        config.model = config.tta_model
+    if args.out and not args.certify:
+        evaluators = config.test_evaluator
+        for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
+            evaluator["output_dir"], evaluator["keep_results"] = args.out, True
+    try:
+        Runner.from_cfg(config).test()
+    except CertificationError as error:
+        raise CommandLineError(str(error)) from error
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
+from mmseg.registry import DATASETS
 
 from mmseg_lipcert.certificates.validation import check_eps
 from mmseg_lipcert.engine import CertificationError
@@ -96,6 +98,20 @@ def request_certification(config: Config, args: argparse.Namespace) -> None:
     config.test_evaluator = metric
 
 
+def check_images_exist(config: Config) -> None:
+    """Refuse an empty test dataset; MMEngine's own error does not say what is empty."""
+    with DefaultScope.overwrite_default_scope(config.get("default_scope", "mmseg")):
+        try:
+            # Without serialization a dataset may be empty.
+            dataset = DATASETS.build(dict(config.test_dataloader.dataset, serialize_data=False))
+        except FileNotFoundError as error:
+            raise CommandLineError(f"test dataset: {error}") from error
+    if len(dataset) == 0:
+        raise CommandLineError(
+            f"the test dataset has no images in {dataset.data_prefix.get('img_path')}"
+        )
+
+
 def request_visualization(config: Config, args: argparse.Namespace) -> None:
     """Turn the stock visualization hook on."""
     hook = config.get("default_hooks", {}).get("visualization")
@@ -119,6 +135,7 @@ def main() -> None:
     )
     if config.get("test_dataloader") is None:
         raise CommandLineError(f"config {args.config} has no test_dataloader")
+    check_images_exist(config)
     config.load_from = args.checkpoint
     if args.seed is not None:
         config.randomness = dict(config.get("randomness", {}), seed=args.seed)

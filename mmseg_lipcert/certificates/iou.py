@@ -198,6 +198,7 @@ def dataset_worst_case_iou(
         ValueError: On no image, and on any input that cannot be certified.
 
     Examples:
+        >>> import torch
         >>> logits = torch.tensor([[[2.0, 0.0]], [[0.0, 1.0]]])
         >>> dataset_worst_case_iou([(logits, torch.tensor([[0, 1]]))], 0, 0.8, 1.0)
         0.5

@@ -148,6 +148,7 @@ def flip_costs(logits: Tensor, norm: float = 2, classifier: Tensor | None = None
         ValueError: On NaN or infinite logits, a wrong shape, norm or classifier.
 
     Examples:
+        >>> import torch
         >>> flip_costs(torch.tensor([[[3.0]], [[1.0]], [[0.0]]]), norm=1)
         tensor([[2.]], dtype=torch.float64)
     """

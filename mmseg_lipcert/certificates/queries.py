@@ -72,6 +72,7 @@ def worst_case(
         ValueError: On any input that cannot be certified, naming it.
 
     Examples:
+        >>> import torch
         >>> logits = torch.tensor([[[2.0, 0.0]], [[0.0, 1.0]]])
         >>> worst_case(logits, torch.tensor([[0, 1]]), "pixel_accuracy", [0, 0.8, 2], 1.0)
         tensor([1.0000, 0.5000, 0.0000], dtype=torch.float64)
@@ -130,6 +131,7 @@ def robustness_radius(
         ValueError: On any input that cannot be certified, naming it.
 
     Examples:
+        >>> import torch
         >>> logits = torch.tensor([[[2.0, 0.0]], [[0.0, 1.0]]])
         >>> round(robustness_radius(logits, torch.tensor([[0, 1]]), "iou", 0.6, 1.0,
         ...                         class_index=0), 6)

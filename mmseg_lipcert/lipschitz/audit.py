@@ -11,12 +11,11 @@ is still one node with one rule.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch.utils import _pytree as pytree
 
 from mmseg_lipcert.lipschitz.audit_error import AuditError
 from mmseg_lipcert.lipschitz.composition import Composition
@@ -25,11 +24,14 @@ from mmseg_lipcert.lipschitz.lower_bound import measured_lower_bound
 from mmseg_lipcert.lipschitz.traced_graph import TracedGraph
 
 # Slack for the rounding of the measurement; a larger excess is a wrong rule.
-_SLACK = 1 + 1e-6
+_SLACK = {torch.float64: 1 + 1e-6, torch.float32: 1 + 1e-4}
 
 
 def audit(
-    model: nn.Module, input_shape: Sequence[int], samples: Tensor | None = None
+    model: nn.Module,
+    input_shape: Sequence[int],
+    samples: Tensor | None = None,
+    steps: int = 15,
 ) -> LipschitzAudit:
     """Bound the joint l2 Lipschitz constant of a model from above, and measure it from below.
 
@@ -40,17 +42,20 @@ def audit(
     Args:
         model: Model in evaluation mode whose forward takes one tensor.
         input_shape: Shape of that tensor, batch dimension included, for example (1, 3, 360, 480).
-        samples: Inputs (M, *input_shape[1:]) at which the lower bound is measured, in float64 on
-            a copy of the model; none is measured without them. Defaults to None.
+        samples: Inputs (M, *input_shape[1:]) at which the traced graph is compared with the model
+            and the lower bound is measured, in the model's own precision; none is measured
+            without them. Defaults to None.
+        steps: Effort of the measurement, see :func:`measured_lower_bound`. Defaults to 15.
 
     Returns:
         The upper and lower bounds with one record per operation.
 
     Raises:
-        AuditError: If a module is in training mode, the model cannot be traced, the weights are
-            not finite, or the measured lower bound exceeds the upper bound (a wrong rule).
+        AuditError: If a module is in training mode, the model cannot be traced, its traced graph
+            computes something else, the bound overflows, or the measured lower bound exceeds
+            the upper bound (a wrong rule).
         UnboundedOperationError: If an operation has no rule.
-        ValueError: If the shape of the samples does not match.
+        ValueError: If the shape of the samples does not match, or a weight is not finite.
     """
     shape = tuple(int(size) for size in input_shape)
     training = [name or "(model)" for name, module in model.named_modules() if module.training]
@@ -67,12 +72,14 @@ def audit(
     reference = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     with torch.no_grad():
         example = torch.rand(shape, dtype=reference.dtype, device=reference.device)
-        upper, layers = Composition(TracedGraph(model, example)).bound()
+        graph = TracedGraph(model, example)
+        upper, layers = Composition(graph).bound()
     lower = None
     if samples is not None:
-        double = _fixed_copy(model).double().requires_grad_(False)
-        lower = measured_lower_bound(double, samples.to(reference.device, torch.float64))
-        if lower > upper * _SLACK:
+        samples = samples.detach().to(reference.device, reference.dtype)
+        _require_same_map(model, graph, samples[:1])
+        lower = measured_lower_bound(model, samples, steps)
+        if lower > upper * _SLACK[reference.dtype]:
             raise AuditError(
                 f"the measured lower bound {lower:.9g} exceeds the upper bound {upper:.9g}: "
                 "a rule of the audit is wrong for this model, there is no certificate"
@@ -80,11 +87,20 @@ def audit(
     return LipschitzAudit(upper, lower, shape, layers)
 
 
-def _fixed_copy(model: nn.Module) -> nn.Module:
-    """Copy a model with its parametrised tensors evaluated, as the traced graph holds them."""
-    model = copy.deepcopy(model)
-    for module in list(model.modules()):
-        if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):
-                parametrize.remove_parametrizations(module, name)
-    return model
+def _require_same_map(model: nn.Module, graph: TracedGraph, image: Tensor) -> None:
+    """Compare the traced graph with the model itself, up to the rounding of the model's dtype."""
+    with torch.no_grad():
+        outputs = [leaf for leaf in pytree.tree_leaves(model(image)) if isinstance(leaf, Tensor)]
+        traced = torch.cat([value.flatten().double() for value in graph.run(image)])
+        direct = torch.cat([value.flatten().double() for value in outputs])
+    if direct.shape != traced.shape:
+        raise AuditError(
+            f"the model returns {direct.numel()} values and its traced graph {traced.numel()}: "
+            "an output does not depend on the input, or the control flow is not fixed"
+        )
+    difference = float(torch.linalg.vector_norm(direct - traced))
+    if not difference <= 1e-3 * max(float(torch.linalg.vector_norm(direct)), 1e-6):
+        raise AuditError(
+            f"the traced graph differs from the model by {difference:.3g}: "
+            "the control flow is not fixed, the model is not one map"
+        )

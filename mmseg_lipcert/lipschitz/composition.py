@@ -22,7 +22,7 @@ from mmseg_lipcert.lipschitz.unbounded_operation_error import UnboundedOperation
 _ROUNDING = 1 + 1e-10
 
 # Exponents of the smooth maximum under which the thetas are balanced, one sweep for each.
-_POWERS = (1, 1, 2, 4, 8, 16, 64, 64)
+_POWERS = (1, 1, 2, 4, 16, 64, 512, 512)
 
 
 class Composition:
@@ -153,13 +153,12 @@ def _accumulate(weights: dict[Any, Any], key: Any, share: Tensor) -> None:
 
 def _balanced(parts: list[tuple[Tensor, Tensor | None]], power: int) -> tuple[Tensor, Tensor]:
     """Step to the balance of two operands, given (theta, derivative of log L^2) of both."""
-    shares = []
+    logs = []
     for part, slope in parts:
         value = float(part.detach())
-        elasticity = 0.0 if slope is None else max(-float(slope) * value, 0.0)
-        shares.append((value**power * elasticity) ** (1 / (power + 1)))
-    total = sum(shares)
-    value = shares[0] / total if total > 0 else 0.5
+        elasticity = 0.0 if slope is None else -float(slope) * value
+        logs.append((power * math.log(value) + math.log(max(elasticity, 1e-300))) / (power + 1))
+    value = 1 / (1 + math.exp(min(logs[1] - logs[0], 500.0)))
     theta = torch.tensor(min(max(value, 1e-6), 1 - 1e-6), dtype=torch.float64)
     return theta, 1 - theta
 

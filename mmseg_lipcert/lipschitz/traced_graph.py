@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from typing import Any
 
 import torch
@@ -97,6 +98,18 @@ class TracedGraph:
             raise AuditError(f"cannot evaluate the graph node {node.op} {node.target}")
         _require_deterministic(node)
         return node.target(*self.resolve(node.args), **self.resolve(node.kwargs))
+
+    def run(self, image: Tensor) -> list[Tensor]:
+        """Run the graph itself and return all its outputs that depend on the input."""
+        values: dict[Node, Any] = {**self.constants, self.input: image}
+        for node in self.nodes:
+            if node in self.live and node is not self.input:
+                args, kwargs = pytree.tree_map(
+                    lambda leaf: values[leaf] if isinstance(leaf, Node) else leaf,
+                    (node.args, node.kwargs),
+                )
+                values[node] = node.target(*args, **kwargs)
+        return [values[node] for node in self.outputs]
 
     def resolve(self, arguments: Any) -> Any:
         """Replace the constant nodes in a nest of arguments by their values."""

@@ -71,3 +71,17 @@ def test_millions_of_small_costs_are_summed_exactly():
     eps = 1e-3 * math.sqrt(1_500_000)
     fallen = (1 - worst_case(logits, target, "pixel_accuracy", eps, 1.0).item()) * size
     assert fallen == pytest.approx(1_500_000, abs=2)
+
+
+def test_entering_a_class_costs_the_distance_to_its_whole_cone():
+    # Raising the third logit to 2/3 and lowering both others to it costs sqrt(2/3); half the gap
+    # to the largest logit, sqrt(1/2), would only pass one of them.
+    logits, target = torch.tensor([[[1.0]], [[1.0]], [[0.0]]]), torch.tensor([[0]])
+    cost = math.sqrt(2 / 3)
+    for metric, left in (("specificity", 0.0), ("iou", 0.0)):
+        eps = [cost * (1 - 1e-9), cost]
+        before, after = worst_case(logits, target, metric, eps, 1.0, class_index=2).tolist()
+        assert math.isnan(before) if metric == "iou" else before == 1
+        assert after == left
+    radius = robustness_radius(logits, target, "specificity", 0.5, 1.0, class_index=2)
+    assert radius == pytest.approx(cost)

@@ -11,7 +11,7 @@ DenseNorm = Callable[[Callable[[Tensor], Tensor], tuple[int, ...]], float]
 JacobianNorm = Callable[[nn.Module, Tensor], float]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def dense_norm() -> DenseNorm:
     """Largest singular value of a linear map, from the images of all basis vectors."""
 
@@ -24,7 +24,7 @@ def dense_norm() -> DenseNorm:
     return norm
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def jacobian_norm() -> JacobianNorm:
     """Largest singular value of a model's whole Jacobian at one input, in float64."""
 

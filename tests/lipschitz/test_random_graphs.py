@@ -72,7 +72,9 @@ class RandomGraph(nn.Module):
             return [F.conv_transpose2d(x, weight, stride=1 + choice % 2, padding=1)]
         if operation == "circular conv":
             pads = (1, choice % 2, 1, 1)
-            return [F.conv2d(F.pad(x, pads, mode="circular"), self.weight(index, 2, channels, 2, 2))]
+            return [
+                F.conv2d(F.pad(x, pads, mode="circular"), self.weight(index, 2, channels, 2, 2))
+            ]
         if operation in ("maxmin", "one maximum"):
             a, b = x, x.flip(1 + choice % 3)
             high, low = torch.maximum(a, b), torch.minimum(b, a)
@@ -134,8 +136,7 @@ def test_bound_is_never_below_the_jacobian_of_random_graphs(steps, seed, jacobia
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("choice", [0, 1, 3])
-def test_every_operation_alone(operation, choice, jacobian_norm):
-    model = RandomGraph([("cat", 0), (operation, choice), ("maxmin", 0)], 3).eval()
+def test_every_operation_alone(operation, jacobian_norm):
+    model = RandomGraph([("cat", 0), (operation, 1), ("maxmin", 0)], 3).eval()
     upper = audit(model, SHAPE).upper
     assert jacobian_norm(model.double(), torch.randn(SHAPE)) <= upper * (1 + 1e-6)

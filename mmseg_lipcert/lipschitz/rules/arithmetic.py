@@ -46,7 +46,8 @@ def add(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
         return [(node, (weight.max() * bound**2).reshape((1,) * len(shape)))]
     thetas = call.thetas[call.node]
     call.record(
-        math.hypot(*(factor for _, factor in operands)), f"sum, theta={float(thetas[0].detach()):.3f}"
+        math.hypot(*(factor for _, factor in operands)),
+        f"sum, theta={float(thetas[0].detach()):.3f}",
     )
     return [
         (node, reduce_to(weight * factor**2 / part, shape, call.shape(node)))

@@ -74,7 +74,7 @@ class LipEncoderDecoder(EncoderDecoder):
         return self._folded
 
     def lipschitz_audit(
-        self, image_size: tuple[int, int], samples: Tensor | None = None
+        self, image_size: tuple[int, int], samples: Tensor | None = None, steps: int = 15
     ) -> LipschitzAudit:
         """Bound the joint l2 norm of the network at one image size, from the weights that run.
 
@@ -82,6 +82,7 @@ class LipEncoderDecoder(EncoderDecoder):
             image_size (tuple[int, int]): Height and width of the network's input.
             samples (Tensor, optional): Preprocessed images (N, 3, H, W) at which a lower bound is
                 measured. Defaults to None: no lower bound.
+            steps (int): Effort of that measurement. Defaults to 15.
 
         Raises:
             RuntimeError: In training mode: its weights still move.
@@ -89,8 +90,8 @@ class LipEncoderDecoder(EncoderDecoder):
         if self.training:
             raise RuntimeError("the audit needs evaluation mode: call model.eval() first")
         if samples is not None:
-            return audit(self.network, (1, 3, *image_size), samples)
-        if image_size not in self._audits:
+            self._audits[image_size] = audit(self.network, (1, 3, *image_size), samples, steps)
+        elif image_size not in self._audits:
             self._audits[image_size] = audit(self.network, (1, 3, *image_size))
         return self._audits[image_size]
 

@@ -1,0 +1,251 @@
+"""tools/test.py as users call it: a certificate, its files, resuming, and errors in one line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import jsonschema
+import numpy as np
+import pytest
+import torch
+
+from mmseg_lipcert.engine import CertificationError
+from mmseg_lipcert.report import CERTIFICATE_SCHEMA
+from mmseg_lipcert.utils.cli import CommandLineError
+
+TOOL = Path(__file__).parents[2] / "tools" / "test.py"
+
+
+def certificate(folder):
+    return json.loads((folder / "certificate.json").read_text())
+
+
+def without_times(result):
+    return {key: value for key, value in result.items() if key not in ("cost", "model")}
+
+
+@pytest.fixture(scope="module")
+def finished(project, tmp_path_factory):
+    """A finished certification by the tool, in a process of its own, and what it printed."""
+    out = tmp_path_factory.mktemp("out") / "certificate"
+    command = [project.config, project.checkpoint, "--certify", "--eps", "0.1", "0.5"]
+    command += ["--out", out, "--show-dir", out / "pictures", "--work-dir", out.parent / "work"]
+    result = subprocess.run(
+        [sys.executable, TOOL, *command], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    return out, result.stdout + result.stderr
+
+
+def test_certificate_follows_its_schema(finished):
+    result = certificate(finished[0])
+    jsonschema.validate(result, json.loads(CERTIFICATE_SCHEMA.read_text()))
+    assert result["method"] == "lipschitz" and result["images"] == 3
+    assert [row["eps"] for row in result["certified"]] == [0.1, 0.5]
+    assert result["lipschitz"]["lower_bound"] <= result["lipschitz"]["bound"] <= 1.01
+    bound = result["lipschitz"]["preprocessing"] * result["lipschitz"]["network"]
+    assert result["lipschitz"]["bound"] == pytest.approx(bound)
+
+
+def test_certified_is_below_clean_and_falls_with_eps(finished):
+    result = certificate(finished[0])
+    rows = [result["clean"], *result["certified"]]
+    for key in ("pixel_accuracy", "pixel_accuracy_dataset", "stability", "mIoU", "mAcc", "mDice"):
+        values = [row[key] for row in rows]
+        assert values == sorted(values, reverse=True), key
+    assert result["certified"][0]["stability"] < 1
+
+
+def test_maps_agree_with_the_certificate(finished, project):
+    out, _ = finished
+    result = certificate(out)
+    accuracies = []
+    for label_file in sorted((project.folder / "scenes" / "gtFine").rglob("*.png")):
+        name = label_file.name.replace("_gtFine_labelTrainIds.png", "_leftImg8bit")
+        (path,) = out.rglob(f"{name}.npz")
+        maps = np.load(path)
+        label = cv2.imread(str(label_file), cv2.IMREAD_UNCHANGED)
+        assert maps["prediction"].shape == maps["radius"].shape == label.shape
+        assert (maps["radius"] >= 0).all()
+        valid = label != 255
+        accuracies.append((maps["prediction"] == label)[valid].mean())
+    assert np.mean(accuracies) == pytest.approx(result["clean"]["pixel_accuracy"], abs=1e-9)
+
+
+def test_shows_progress_and_tables(finished):
+    _, printed = finished
+    assert "eta:" in printed
+    assert "| clean |" in printed and "|   0.1 |" in printed
+    assert "| traffic light |" in printed
+    assert "Traceback" not in printed
+
+
+def test_draws_one_picture_per_image(finished):
+    pictures = list((finished[0] / "pictures").rglob("*.png"))
+    assert len(pictures) == 3
+    image = cv2.imread(str(pictures[0]))
+    assert image.shape[0] > 200 and image.std() > 10
+
+
+def test_resume_gives_the_same_certificate(finished, project, tmp_path, test_tool):
+    out = tmp_path / "out"
+    arguments = [project.config, project.checkpoint, "--certify", "--eps", 0.1, 0.5, "--out", out]
+    test_tool(*arguments, "--limit", 1)
+    assert certificate(out)["images"] == 1
+    lines = out / "images.0.jsonl"
+    lines.write_text(lines.read_text() + '\n{"image": "cut o')  # a crash in the middle of a line
+    test_tool(*arguments, "--resume")
+    resumed = certificate(out)
+    assert resumed["images"] == 3
+    assert without_times(resumed) == without_times(certificate(finished[0]))
+    assert len([line for line in lines.read_text().splitlines() if line]) == 4, "nothing redone"
+    test_tool(*arguments, "--resume")
+    assert without_times(certificate(out)) == without_times(resumed)
+
+
+def test_finished_work_is_never_overwritten(finished, project, test_tool):
+    out, _ = finished
+    before = (out / "certificate.json").read_bytes()
+    arguments = [project.config, project.checkpoint, "--certify", "--out", out, "--eps"]
+    with pytest.raises(CommandLineError, match="already holds a certification.*--resume"):
+        test_tool(*arguments, 0.1, 0.5)
+    with pytest.raises(CommandLineError, match=r"other settings: eps was \[0.1, 0.5\]"):
+        test_tool(*arguments, 0.1, 0.7, "--resume")
+    assert (out / "certificate.json").read_bytes() == before
+
+
+def test_every_and_limit_choose_images(project, tmp_path, test_tool):
+    test_tool(
+        project.config, project.checkpoint, "--certify", "--every", 2, "--out", tmp_path / "o"
+    )
+    names = [path.stem for path in (tmp_path / "o" / "certificates").rglob("*.npz")]
+    assert sorted(name.split("_")[2] for name in names) == ["000000", "000002"]
+
+
+def test_one_clear_line_and_an_exit_code(project):
+    result = subprocess.run(
+        [sys.executable, TOOL, project.config, "absent.pth", "--certify"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1] == "error: checkpoint absent.pth does not exist"
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("eps", "message"), [(["-0.1"], "-0.1"), (["nan"], "nan"), (["inf"], "inf")]
+)
+def test_bad_eps(project, test_tool, eps, message):
+    with pytest.raises((CommandLineError, SystemExit), match=message):
+        test_tool(project.config, project.checkpoint, "--certify", f"--eps={eps[0]}")
+
+
+def test_options_of_certification_need_it(project, test_tool):
+    with pytest.raises(CommandLineError, match="--eps.*need --certify"):
+        test_tool(project.config, project.checkpoint, "--eps", 0.1)
+
+
+@pytest.mark.parametrize("kind", ["missing", "unexpected", "shape"])
+def test_partial_checkpoint_is_refused(kind, project, tmp_path, test_tool):
+    state = dict(project.model.state_dict())
+    key = next(name for name in state if name.endswith("bn.bias"))
+    if kind == "missing":
+        del state[key]
+    elif kind == "unexpected":
+        state["backbone.extra"] = torch.zeros(1)
+        key = "backbone.extra"
+    else:
+        state[key] = torch.zeros(7)
+    torch.save(dict(state_dict=state, meta={}), tmp_path / "partial.pth")
+    with pytest.raises(CommandLineError, match=key):
+        test_tool(
+            project.config, tmp_path / "partial.pth", "--certify", "--out", tmp_path / "out"
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def edited_scenes(project, tmp_path, edit):
+    """Config of a copy of the scenes with one file changed."""
+    import shutil
+
+    shutil.copytree(project.folder / "scenes", tmp_path / "scenes")
+    edit(tmp_path / "scenes")
+    return ["--cfg-options", f"test_dataloader.dataset.data_root={tmp_path / 'scenes'}"]
+
+
+def test_unreadable_image_is_named_before_any_work(project, tmp_path, test_tool):
+    def damage(scenes):
+        next((scenes / "leftImg8bit").rglob("*000001_leftImg8bit.png")).write_bytes(b"not a png")
+
+    options = edited_scenes(project, tmp_path, damage)
+    with pytest.raises(CommandLineError, match="000001_leftImg8bit.png"):
+        test_tool(
+            project.config, project.checkpoint, "--certify", "--out", tmp_path / "o", *options
+        )
+    assert not list((tmp_path / "o").rglob("*.npz"))
+
+
+def test_foreign_labels_are_named(project, tmp_path, test_tool):
+    def relabel(scenes):
+        path = next((scenes / "gtFine").rglob("*000002_gtFine_labelTrainIds.png"))
+        labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        labels[0, 0] = 77
+        cv2.imwrite(str(path), labels)
+
+    options = edited_scenes(project, tmp_path, relabel)
+    with pytest.raises(CommandLineError, match="000002_gtFine.*77"):
+        test_tool(project.config, project.checkpoint, "--certify", *options)
+
+
+def test_empty_dataset_is_refused(project, tmp_path, test_tool):
+    def empty(scenes):
+        for path in scenes.rglob("*.png"):
+            path.unlink()
+
+    options = edited_scenes(project, tmp_path, empty)
+    with pytest.raises(CommandLineError, match="no images"):
+        test_tool(project.config, project.checkpoint, "--certify", *options)
+
+
+def test_model_without_bound_is_refused(project, tmp_path, test_tool):
+    options = ["--cfg-options", "model.type=EncoderDecoder"]
+    with pytest.raises(CommandLineError, match="EncoderDecoder has no Lipschitz bound"):
+        test_tool(
+            project.config, project.checkpoint, "--certify", "--out", tmp_path / "o", *options
+        )
+
+
+def test_stock_testing_works_without_certification(project, test_tool, tmp_path, capsys):
+    test_tool(project.config, project.checkpoint, "--out", tmp_path / "predictions")
+    assert len(list((tmp_path / "predictions").rglob("*.png"))) == 3
+
+
+def test_config_alone_certifies_with_the_stock_runner(finished, project, tmp_path, mmseg_scope):
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+
+    config = Config.fromfile(project.config)
+    config.work_dir = str(tmp_path)
+    config.load_from = str(project.checkpoint)
+    config.custom_hooks = [dict(type="CertificationHook")]
+    config.test_evaluator = dict(type="LipschitzCertificateMetric", eps=[0.1, 0.5])
+    metrics = Runner.from_cfg(config).test()
+    result = certificate(tmp_path / "certification")
+    assert without_times(result) == without_times(certificate(finished[0]))
+    assert metrics["certified/pixel_accuracy@0.5"] == result["certified"][1]["pixel_accuracy"]
+
+
+def test_random_weights_are_refused(project, tmp_path, mmseg_scope):
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+
+    config = Config.fromfile(project.config)
+    config.work_dir = str(tmp_path)
+    config.custom_hooks = [dict(type="CertificationHook")]
+    config.test_evaluator = dict(type="LipschitzCertificateMetric")
+    with pytest.raises(CertificationError, match="no checkpoint was loaded"):
+        Runner.from_cfg(config).test()

@@ -188,13 +188,15 @@ def _max_min_pairs(graph: TracedGraph) -> dict[Node, Node]:
 
 def _require_full_precision(node: Node) -> None:
     value = node.meta["val"]
-    for part in value if isinstance(value, list | tuple) else [value]:
-        if part.is_floating_point() and part.dtype not in (torch.float32, torch.float64):
-            raise UnboundedOperationError(
-                operation_name(node),
-                module_path(node),
-                f"{part.dtype} rounds too coarsely, run the model in float32 or float64",
-            )
+    if isinstance(value, list | tuple) or value.dtype in (torch.float32, torch.float64):
+        # Of several results, those that are used come by as nodes of their own.
+        return
+    origin = node.args[0] if node.target is operator.getitem else node
+    raise UnboundedOperationError(
+        operation_name(origin),
+        module_path(origin),
+        f"its result is {value.dtype}: only float32 and float64 are fine enough to be certified",
+    )
 
 
 def _log(bound: float) -> float:

@@ -48,7 +48,11 @@ class TracedGraph:
 
     def __init__(self, model: nn.Module, example: Tensor) -> None:
         try:
-            program = torch.export.export(model, (example,), strict=False).run_decompositions({})
+            with warnings.catch_warnings():
+                # PyTorch's own deprecations while it traces.
+                warnings.simplefilter("ignore", FutureWarning)
+                program = torch.export.export(model, (example,), strict=False)
+                program = program.run_decompositions({})
         except Exception as error:
             raise AuditError(
                 "torch.export could not trace the model in evaluation mode. Parametrisations that "

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 from mmseg_lipcert.certificates import (
     dataset_worst_case_iou,
     image_entry,
+    robustness_radius,
 )
 
 from .cases import datasets
@@ -60,3 +63,23 @@ def test_bad_input_is_named():
         dataset_worst_case_iou([(logits, target)], 5, 0.1, 1.0)
     with pytest.raises(ValueError, match="one eps"):
         dataset_worst_case_iou([(logits, target)], 0, [0.1, 0.2], 1.0)
+
+
+@pytest.mark.parametrize(
+    ("metric", "threshold", "made"),
+    [
+        ("iou", 1.0, 1),
+        ("iou", 0.5, 2),
+        ("iou", 1 / 3, 3),
+        ("dice", 1.0, 1),
+        ("dice", 2 / 3, 2),
+        ("dice", 0.5, 3),
+    ],
+)
+def test_radius_counts_the_false_positives_that_are_needed(metric, threshold, made):
+    # One true positive out of reach, and true negatives that cost 1, 2, 3 to enter.
+    margins = torch.tensor([100.0, -1.0, -2.0, -3.0], dtype=torch.float64) * math.sqrt(2)
+    logits = torch.stack([torch.zeros(4, dtype=torch.float64), margins])[:, None]
+    target = torch.tensor([[1, 0, 0, 0]])
+    radius = robustness_radius(logits, target, metric, threshold, 1.0, class_index=1)
+    assert radius == pytest.approx(math.sqrt(sum(k * k for k in range(1, made + 1))))

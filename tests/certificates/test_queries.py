@@ -71,8 +71,12 @@ def test_means_average_the_classes_minima_and_bound_every_label_map(data, case, 
 @given(data=st.data(), case=cases(max_pixels=5), metric=st.sampled_from(METRICS))
 def test_radius_and_worst_case_are_inverse(data, case, metric):
     c = pick_class(data, metric, case.num_classes)
-    threshold = data.draw(st.floats(0.01, 1.0))
     arguments = (case.logits, case.target, metric)
+    threshold = data.draw(st.floats(0.01, 1.0))
+    if data.draw(st.booleans()):
+        eps = data.draw(attack_sizes(case))
+        (level,) = worst_case(*arguments, eps, case.lipschitz, class_index=c).tolist()
+        threshold = level if level > 0 else threshold
     radius = robustness_radius(*arguments, threshold, case.lipschitz, class_index=c)
     (clean,) = worst_case(*arguments, 0, case.lipschitz, class_index=c).tolist()
     if math.isnan(radius):

@@ -47,7 +47,7 @@ def random_conv(rng, padding_mode="zeros"):
 @pytest.mark.parametrize("seed", range(4))
 def test_convolution_bound_is_never_below_the_dense_operator(seed, dense_norm):
     rng = np.random.default_rng(seed)
-    for _ in range(60):
+    for _ in range(40):
         conv, size = random_conv(rng)
         truth = dense_norm(conv, (conv.in_channels, *size))
         assert conv_norm_bound(conv) >= truth, (conv, size)
@@ -55,7 +55,7 @@ def test_convolution_bound_is_never_below_the_dense_operator(seed, dense_norm):
 
 def test_asymmetric_zero_padding_is_a_compression(dense_norm):
     rng = np.random.default_rng(5)
-    for _ in range(60):
+    for _ in range(40):
         conv, size = random_conv(rng)
         pads = [int(pad) for pad in rng.integers(0, 4, 4)]
         model = nn.Sequential(nn.ZeroPad2d(pads), conv)
@@ -71,7 +71,7 @@ def test_same_padding_of_even_kernels(dense_norm):
 @pytest.mark.parametrize("seed", range(2))
 def test_transposed_convolution_bound_is_never_below_the_dense_operator(seed, dense_norm):
     rng = np.random.default_rng(100 + seed)
-    for _ in range(60):
+    for _ in range(40):
         like, _ = random_conv(rng)
         extra = tuple(
             int(rng.integers(0, max(s, d))) for s, d in zip(like.stride, like.dilation, strict=True)
@@ -93,7 +93,7 @@ def test_transposed_convolution_bound_is_never_below_the_dense_operator(seed, de
 @pytest.mark.parametrize("mode", ["circular", "reflect", "replicate"])
 def test_other_padding_modes_are_never_below_the_dense_operator(mode, dense_norm):
     rng = np.random.default_rng(7)
-    for _ in range(60):
+    for _ in range(40):
         conv, size = random_conv(rng, mode)
         truth = dense_norm(conv, (conv.in_channels, *size))
         assert conv_norm_bound(conv) >= truth, (conv, size)
@@ -116,7 +116,7 @@ def symbol_norm(weight, size=96):
     return float(torch.linalg.matrix_norm(symbol.permute(2, 3, 0, 1), 2).max())
 
 
-@pytest.mark.parametrize("channels", [(1, 1), (3, 16), (16, 16), (70, 66)])
+@pytest.mark.parametrize("channels", [(1, 1), (3, 16), (16, 16), (24, 20)])
 def test_random_kernels_are_bounded_within_five_percent(channels):
     weight = torch.randn(channels[1], channels[0], 3, 3)
     truth = symbol_norm(weight, 48)

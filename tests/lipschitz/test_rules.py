@@ -84,6 +84,7 @@ LINEAR = {
     "area": lambda x: F.interpolate(x, size=(4, 3), mode="area"),
     "matrix": lambda x: x @ torch.arange(12.0).view(6, 2).to(x),
     "matrix on the left": lambda x: torch.arange(12.0).view(2, 6).to(x) @ x,
+    "stack of matrices": lambda x: torch.arange(8.0).view(4, 2, 1).to(x) @ x[:, :, :1],
     "matrix vector": lambda x: x @ torch.arange(6.0).to(x),
     "in-place": lambda x: x.clone().mul_(3).add_(1),
     "in-place slice": lambda x: _assign(x),
@@ -230,6 +231,12 @@ def test_circular_convolution_is_bounded_jointly_with_its_padding(kernel, paddin
         assert upper <= 1.3 * truth
 
 
+def test_broadcast_products_with_a_stack_of_matrices_count_the_copies(jacobian_norm):
+    model = Function(lambda x: torch.ones(5, 1, 3, 6).to(x) @ x).eval()
+    upper = audit(model, SHAPE).upper
+    assert jacobian_norm(model, torch.randn(SHAPE)) <= upper * (1 + 1e-9)
+
+
 def test_products_of_data_are_refused_by_name():
     class Gate(nn.Module):
         def forward(self, x):
@@ -253,6 +260,7 @@ REFUSED = {
     "discontinuous": Function(lambda x: F.hardshrink(x)),
     "rounded quotient": Function(lambda x: torch.div(x, 2, rounding_mode="floor")),
     "half precision": Function(lambda x: x.half().float()),
+    "integers": Function(lambda x: x.int().float()),
     "argmax": Function(lambda x: x.max(1).indices.float()),
     "data-dependent index": Function(lambda x: x.gather(1, x.argmax(1, keepdim=True))),
     "noise": Function(lambda x: x + torch.randn(4, 1, 1)),

@@ -113,6 +113,8 @@ class CertificationHook(Hook):
                 hook.interval = max(1, min(hook.interval, len(remaining) // 20))
         loader = copy.deepcopy(runner.cfg.test_dataloader)
         loader["dataset"] = Subset(dataset, remaining)
+        # Without rounding up no image is certified twice, and there may be none at all.
+        loader["sampler"] = dict(type="DefaultSampler", shuffle=False, round_up=False)
         runner.test_loop.dataloader = runner.build_dataloader(loader)
 
     def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict) -> None:
@@ -168,7 +170,7 @@ class CertificationHook(Hook):
         ]
         if len(found) != 1:
             raise CertificationError(
-                f"the test evaluator must hold one LipschitzCertificateMetric, it holds {len(found)}"
+                f"the test evaluator must hold one LipschitzCertificateMetric, not {len(found)}"
             )
         return found[0]
 
@@ -197,6 +199,8 @@ class CertificationHook(Hook):
         return answer[0]
 
     def _audit(self, runner: Runner, data_batch: dict) -> None:
+        if (self.store.folder / "audit.json").exists():
+            return  # resumed: the same weights, already audited
         model = _unwrapped(runner.model)
         inputs = model.data_preprocessor(copy.deepcopy(data_batch), False)["inputs"]
         size = tuple(inputs.shape[2:])
@@ -258,6 +262,10 @@ class CertificationHook(Hook):
             per_class = dict(zip(classes, row["per_class"], strict=True))
             return {**row, "per_class": per_class}
 
+        lipschitz = json.loads((self.store.folder / "audit.json").read_text())
+        # The audit was made at the size of the first image; other sizes may have larger bounds.
+        lipschitz["bound"] = max(entry["lipschitz"] for entry in entries)
+        lipschitz["network"] = lipschitz["bound"] / lipschitz["preprocessing"]
         forward = float(np.mean([entry["seconds_forward"] for entry in entries]))
         certifying = float(np.mean([entry["seconds_certificate"] for entry in entries]))
         return {
@@ -267,7 +275,7 @@ class CertificationHook(Hook):
             "units": "[0,1] input pixels",
             "images": summary["images"],
             "seed": runner.seed,
-            "lipschitz": json.loads((self.store.folder / "audit.json").read_text()),
+            "lipschitz": lipschitz,
             "smoothing": None,
             "clean": named(summary["clean"]),
             "certified": [named(row) for row in summary["certified"]],

@@ -158,8 +158,9 @@ def matrix(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
     else:
         stack = matrices.reshape(-1, *matrices.shape[-2:])
         norm = max(matrix_norm_bound(one) for one in stack)
-        # A matrix stack broadcasts over a source with fewer batch dimensions: the copies add.
-        copies = max(1, stack.shape[0]) if rank < len(call.shape()) else 1
+        # A stack of matrices may broadcast the source, whose copies then add.
+        same = call.shape(source)[:-2] == call.shape()[:-2]
+        copies = 1 if same else stack.shape[0]
         energy = weight.max() * norm**2 * copies
     call.record(norm, "singular values")
     return [(source, energy.reshape((1,) * rank))]

@@ -116,6 +116,8 @@ def _scales(call: Call, node: Any, allow_bias: bool = False) -> tuple[Tensor, Ca
             return scale, None
         if inner.operation in ("aten::mul", "aten::div") and len(inner.live()) == 1:
             node = inner.live()[0]
+            if inner.shape() != call.shape(node):
+                return scale, None
             if inner.operation == "aten::mul":
                 other = inner["other"] if inner["self"] is node else inner["self"]
                 scale = scale * constant(other)

@@ -25,7 +25,7 @@ class LipUNet(BaseModule):
     Flexible Robustness Certificates for Semantic Segmentation".
 
     Args:
-        size (str): Row of :attr:`SIZES`, ``'XS'``, ``'S'``, ``'M'`` or ``'L'``. Defaults to ``'M'``.
+        size (str): Row of :attr:`SIZES`: ``'XS'``, ``'S'``, ``'M'``, ``'L'``. Defaults to ``'M'``.
         skip (str): ``'split'`` or ``'concat'``. Defaults to ``'split'``.
         in_channels (int): Channels of the image. Defaults to 3.
         layers_cfg (dict, optional): Keyword arguments of :class:`LayerFactory`.

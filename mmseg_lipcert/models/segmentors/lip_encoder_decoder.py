@@ -138,8 +138,8 @@ class LipEncoderDecoder(EncoderDecoder):
 
         Returns:
             list[SegDataSample]: With ``seg_logits`` (K, h, w) at native resolution and
-            ``pred_sem_seg`` (1, H0, W0) at the original size; the metainfo ``logit_stride`` says how
-            many rows of the network's image one row of logits stands for.
+            ``pred_sem_seg`` (1, H0, W0) at the original size; the metainfo ``logit_stride`` says
+            how many rows of the network's image one row of logits stands for.
         """
         logits = self.network(inputs)
         carried = dict(logit_stride=-(-inputs.shape[2] // logits.shape[2]))

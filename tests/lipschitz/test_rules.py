@@ -231,10 +231,11 @@ def test_circular_convolution_is_bounded_jointly_with_its_padding(kernel, paddin
         assert upper <= 1.3 * truth
 
 
-def test_broadcast_products_with_a_stack_of_matrices_count_the_copies(jacobian_norm):
+@pytest.mark.parametrize("shape", [SHAPE, (6, 2), (6,)])
+def test_broadcast_products_with_a_stack_of_matrices_count_the_copies(shape, jacobian_norm):
     model = Function(lambda x: torch.ones(5, 1, 3, 6).to(x) @ x).eval()
-    upper = audit(model, SHAPE).upper
-    assert jacobian_norm(model, torch.randn(SHAPE)) <= upper * (1 + 1e-9)
+    upper = audit(model, shape).upper
+    assert jacobian_norm(model, torch.randn(shape)) <= upper * (1 + 1e-9)
 
 
 def test_products_of_data_are_refused_by_name():

@@ -159,7 +159,7 @@ def matrix(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
         stack = matrices.reshape(-1, *matrices.shape[-2:])
         norm = max(matrix_norm_bound(one) for one in stack)
         # A stack of matrices may broadcast the source, whose copies then add.
-        same = call.shape(source)[:-2] == call.shape()[:-2]
+        same = rank > 1 and call.shape(source)[:-2] == call.shape()[:-2]
         copies = 1 if same else stack.shape[0]
         energy = weight.max() * norm**2 * copies
     call.record(norm, "singular values")

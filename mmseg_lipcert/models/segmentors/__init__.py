@@ -2,5 +2,6 @@
 
 from .lip_encoder_decoder import LipEncoderDecoder
 from .native_logits import NativeLogits
+from .preprocessing import preprocessor_norm
 
-__all__ = ["LipEncoderDecoder", "NativeLogits"]
+__all__ = ["LipEncoderDecoder", "NativeLogits", "preprocessor_norm"]

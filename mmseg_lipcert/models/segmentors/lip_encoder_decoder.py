@@ -10,10 +10,11 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmseg_lipcert.certificates.cells import cell_indices, repeat_labels
-from mmseg_lipcert.lipschitz import LipschitzAudit, audit, preprocessing_norm
+from mmseg_lipcert.lipschitz import LipschitzAudit, audit
 
 from ..layers import fold_network
 from .native_logits import NativeLogits
+from .preprocessing import preprocessor_norm
 
 
 @MODELS.register_module()
@@ -97,10 +98,7 @@ class LipEncoderDecoder(EncoderDecoder):
 
     def preprocessing_norm(self) -> float:
         """Norm of the map from images in [0, 1] to the network's input, from the preprocessor."""
-        preprocessor = self.data_preprocessor
-        if not getattr(preprocessor, "_enable_normalize", False):
-            return 255.0
-        return preprocessing_norm(preprocessor.mean.flatten().tolist(), preprocessor.std.flatten().tolist())
+        return preprocessor_norm(self.data_preprocessor)
 
     def lipschitz_bound(self, image_size: tuple[int, int]) -> float:
         """Joint l2 Lipschitz bound from images in [0, 1] to the native logits."""

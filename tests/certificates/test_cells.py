@@ -1,0 +1,30 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmseg_lipcert.certificates.cells import cell_indices, cell_label_counts, repeat_labels
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 5))
+def test_every_image_row_has_the_logit_row_of_its_center(original, resized, stride):
+    indices = cell_indices(original, resized, stride)
+    expected = [int((row + 0.5) * resized / original + 1e-9) // stride for row in range(original)]
+    assert indices.tolist() == expected
+    assert 0 <= indices.min() and indices.max() <= (resized - 1) // stride
+
+
+def test_same_size_is_the_identity():
+    assert cell_indices(7, 7, 1).tolist() == list(range(7))
+
+
+@given(st.integers(0, 2**31))
+def test_counts_agree_with_repeating(seed):
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.randint(0, 5, (9, 11), generator=generator)
+    target[target == 4] = 255
+    rows, columns = cell_indices(9, 6, 2), cell_indices(11, 8, 2)
+    counts = cell_label_counts(target, rows, columns, (3, 4), 4)
+    labels = torch.randint(0, 4, (3, 4), generator=generator)
+    repeated = repeat_labels(labels, rows, columns)
+    assert counts.sum() == (target != 255).sum()
+    assert counts.gather(0, labels[None]).sum() == (repeated == target).sum()

@@ -1,0 +1,32 @@
+import pytest
+import torch
+from torch import nn
+
+from mmseg_lipcert.engine import CertificationError, check_state_dict
+
+
+def test_complete_checkpoint_passes_with_or_without_the_ddp_prefix():
+    model = nn.BatchNorm2d(3)
+    check_state_dict(model, model.state_dict())
+    check_state_dict(model, {f"module.{key}": v for key, v in model.state_dict().items()})
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda state: state.pop("running_var"), "1 missing: running_var"),
+        (lambda state: state.update(extra=torch.zeros(1)), "1 unexpected: extra"),
+        (lambda state: state.update(bias=torch.zeros(4)), "1 of another shape: bias"),
+    ],
+)
+def test_what_does_not_fit_is_named(edit, message):
+    model = nn.BatchNorm2d(3)
+    state = dict(model.state_dict())
+    edit(state)
+    with pytest.raises(CertificationError, match=message):
+        check_state_dict(model, state)
+
+
+def test_long_lists_are_cut():
+    with pytest.raises(CertificationError, match="5 missing: .*, .*, .* and 2 more"):
+        check_state_dict(nn.BatchNorm2d(3), {})

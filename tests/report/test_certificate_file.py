@@ -1,0 +1,37 @@
+import json
+import math
+
+import pytest
+
+from mmseg_lipcert.report import certificate_json, class_table, environment, overview_table
+
+
+def certificate():
+    figures = dict(pixel_accuracy=0.5, pixel_accuracy_dataset=0.51, stability=1.0, mIoU=0.25)
+    figures.update(mDice=0.3, mAcc=math.nan)
+    road = dict(iou=0.25, recall=math.nan)
+    return {
+        "clean": {**figures, "per_class": {"road": road}},
+        "certified": [{"eps": 0.1, **figures, "per_class": {"road": road}}],
+    }
+
+
+def test_json_is_standard():
+    text = certificate_json({"a": math.nan, "b": [math.inf, 1.5], "c": (1, "x")})
+
+    def refuse(constant):
+        raise ValueError(constant)
+
+    assert json.loads(text, parse_constant=refuse) == {"a": None, "b": ["inf", 1.5], "c": [1, "x"]}
+
+
+def test_environment_names_what_computed():
+    found = environment()
+    assert {"python", "torch", "numpy", "device"} <= set(found)
+    assert all(isinstance(value, str) for value in found.values())
+
+
+@pytest.mark.parametrize("table", [overview_table, class_table])
+def test_tables_show_percent_and_leave_undefined_out(table):
+    text = table(certificate())
+    assert "25.00" in text and " - |" in text and "nan" not in text

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from mmengine.model import BaseDataPreprocessor, ImgDataPreprocessor
+from mmengine.model import ImgDataPreprocessor
 from mmseg.models import SegDataPreProcessor
 from torch import nn
 
-from mmseg_lipcert.lipschitz import preprocessing_norm
+from mmseg_lipcert.lipschitz import AuditError, preprocessing_norm
 
 # Preprocessors whose test-time map is known: channel swap, (x - mean) / std, constant padding.
-_KNOWN = (SegDataPreProcessor, ImgDataPreprocessor, BaseDataPreprocessor)
+_KNOWN = (SegDataPreProcessor, ImgDataPreprocessor)
 
 
 def preprocessor_norm(data_preprocessor: nn.Module) -> float:
@@ -17,22 +17,23 @@ def preprocessor_norm(data_preprocessor: nn.Module) -> float:
     factor is `255 / min(std)`, and 255 without normalization, when the network reads 0..255.
 
     Args:
-        data_preprocessor (nn.Module): ``segmentor.data_preprocessor``, or a subclass that keeps
-            the ``forward`` of MMSegmentation's or MMEngine's preprocessors.
+        data_preprocessor (nn.Module): ``segmentor.data_preprocessor``: a ``SegDataPreProcessor``,
+            an ``ImgDataPreprocessor``, or a subclass that keeps the ``forward`` of one of them.
 
     Returns:
         float: Upper bound of the norm.
 
     Raises:
-        TypeError: If the preprocessor has a ``forward`` of its own: its map is not known.
+        AuditError: If the preprocessor has a ``forward`` of its own: its map is not known.
         ValueError: If a standard deviation is not positive.
     """
-    if getattr(type(data_preprocessor), "forward", None) not in [cls.forward for cls in _KNOWN]:
-        raise TypeError(
-            f"the norm of {type(data_preprocessor).__name__} is not known; use one of "
-            f"{', '.join(cls.__name__ for cls in _KNOWN)}"
+    if type(data_preprocessor).forward not in [known.forward for known in _KNOWN]:
+        raise AuditError(
+            f"the norm of the data preprocessor {type(data_preprocessor).__name__} is not known; "
+            f"use {' or '.join(known.__name__ for known in _KNOWN)}"
         )
-    if not getattr(data_preprocessor, "_enable_normalize", False):
-        return preprocessing_norm([0.0], [1.0])
-    mean, std = (getattr(data_preprocessor, name).flatten().tolist() for name in ("mean", "std"))
-    return preprocessing_norm(mean, std)
+    if not data_preprocessor._enable_normalize:
+        return 255.0
+    return preprocessing_norm(
+        data_preprocessor.mean.flatten().tolist(), data_preprocessor.std.flatten().tolist()
+    )

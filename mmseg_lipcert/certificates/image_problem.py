@@ -16,7 +16,7 @@ from .margins import (
     half_space_distances,
     predict_with_costs,
 )
-from .selection import cheapest_cost, reachable_items
+from .selection import cheapest_cost, cheapest_items, reachable_items
 from .validation import (
     check_classifier,
     check_integer_map,
@@ -66,6 +66,7 @@ class ImageProblem:
         if classifier is not None:
             check_classifier(classifier, logits.shape[0])
         self.num_classes = max(2, logits.shape[0])
+        self._shape = tuple(logits.shape[1:])
         self._logits = flatten_logits(logits)
         self._classifier = classifier
         self._labels: Tensor | None = None
@@ -198,6 +199,22 @@ class ImageProblem:
         lower, measure = self._entry(class_index)
         return self._group(lower, mask, profits, measure, limit)
 
+    def cheapest_entries(
+        self, class_index: int, count: int, where: Tensor | None = None
+    ) -> np.ndarray:
+        """Squared costs of the true negatives that are cheapest to turn into a class, ascending.
+
+        Args:
+            class_index: The class.
+            count: How many, at least 1; fewer are returned when there are fewer.
+            where: Boolean ``(H, W)``: the only logit pixels that are considered.
+        """
+        mask = self._others(class_index)[0] & (self._label != class_index)
+        if where is not None:
+            mask &= where.flatten()
+        lower, measure = self._entry(class_index)
+        return cheapest_items(lower, mask, measure, count)
+
     def _entry(self, class_index: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Lower bounds of the entry costs of all pixels, and the exact costs of some."""
         logits = self._logits
@@ -226,6 +243,11 @@ class ImageProblem:
         columns = self._logits.index_select(1, chosen[crowded])
         cost[crowded] = cone_distances(columns, class_index)
         return cost
+
+    def pixel_maps(self) -> tuple[np.ndarray, np.ndarray]:
+        """Predicted labels and flip costs (float64, distances) of all logit pixels, ``(H, W)``."""
+        label, flip = self._label.cpu().numpy(), self._flip.cpu().numpy()
+        return label.reshape(self._shape), flip.reshape(self._shape)
 
     def typical_cost(self) -> float:
         """Mean of the finite flip costs of the valid pixels, or 1 when it is 0."""

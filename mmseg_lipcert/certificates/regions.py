@@ -8,14 +8,11 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from .budget import radius_of
+from .budget import prefix_sums, radius_of
 from .image_problem import ImageProblem
-from .margins import entry_costs, flip_costs, predicted_labels
 from .region import Region
 from .validation import (
     check_class_index,
-    check_integer_map,
-    check_labels,
     check_lipschitz,
     check_share,
 )
@@ -26,13 +23,71 @@ _CEIL_SLACK = 1e-9
 
 def _components(target: np.ndarray, classes: Sequence[int]) -> tuple[np.ndarray, list[int]]:
     """Number the 8-connected components of some classes from 1; 0 is everything else."""
-    numbers = np.zeros(target.shape, dtype=np.int64)
+    numbers = np.zeros(target.shape, dtype=np.int32)
     owners: list[int] = []
+    boxes = ndimage.find_objects(target + 1)
     for c in classes:
-        found, count = ndimage.label(target == c, structure=np.ones((3, 3)))
-        numbers[found > 0] = found[found > 0] + len(owners)
+        if c >= len(boxes) or boxes[c] is None:
+            continue
+        box = boxes[c]
+        mask = target[box] == c
+        found, count = ndimage.label(mask, structure=np.ones((3, 3)))
+        np.add(found, len(owners), out=numbers[box], where=mask)
         owners += [c] * count
     return numbers, owners
+
+
+def problem_regions(
+    problem: ImageProblem,
+    target: Tensor,
+    lipschitz: float,
+    *,
+    share: float,
+    classes: Sequence[int],
+    min_pixels: int,
+) -> tuple[list[Region], np.ndarray]:
+    """``vanishing_regions`` of an image whose problem is built already.
+
+    Args:
+        problem: The image; its labels need not be the target.
+        target: Checked label map ``(H, W)``; labels outside of ``classes`` are no component.
+        lipschitz: Joint Lipschitz bound.
+        share: Share of a component's pixels whose loss counts as vanishing.
+        classes: Classes whose components are certified.
+        min_pixels: Smaller components are left out.
+
+    Returns:
+        The regions and the map ``(H, W)`` of their numbers, 0 outside.
+    """
+    prediction, costs = problem.pixel_maps()
+    labels = target.cpu().numpy()
+    labels = np.where(np.isin(labels, classes), labels, -1).astype(np.int32)
+    numbers, owners = _components(labels, classes)
+    sizes = np.bincount(numbers.ravel(), minlength=len(owners) + 1)
+    boxes = ndimage.find_objects(numbers)
+    detected = prediction == labels
+    regions: list[Region] = []
+    renumbered = np.zeros(len(sizes), dtype=np.int64)
+    for i in np.flatnonzero(sizes[1:] >= min_pixels) + 1:
+        box, pixels = boxes[i - 1], int(sizes[i])
+        found = costs[box][(numbers[box] == i) & detected[box]]
+        missing = math.ceil(share * pixels - _CEIL_SLACK) - (pixels - len(found))
+        budget = 0.0
+        if missing > 0:
+            budget = np.square(np.partition(found, missing - 1)[:missing]).sum().item()
+        renumbered[i] = len(regions) + 1
+        regions.append(
+            Region(
+                number=len(regions) + 1,
+                class_index=owners[i - 1],
+                pixels=pixels,
+                box=(box[0].start, box[1].start, box[0].stop, box[1].stop),
+                detected=len(found),
+                budget=math.sqrt(budget),
+                radius=radius_of(budget, lipschitz),
+            )
+        )
+    return regions, renumbered[numbers]
 
 
 @torch.no_grad()
@@ -73,42 +128,14 @@ def vanishing_regions(
         ValueError: On any input that cannot be certified, naming it.
     """
     bound, share = check_lipschitz(lipschitz), check_share(share, "share")
-    costs = flip_costs(logits, classifier=classifier).square().cpu().numpy()
-    num_classes = max(2, logits.shape[0])
-    check_integer_map(target, tuple(logits.shape[1:]), "target")
-    check_labels(target, num_classes, ignore_index)
-    wanted = range(num_classes) if classes is None else classes
-    wanted = [check_class_index(c, num_classes, "vanishing_regions") for c in wanted]
-    labels = target.cpu().numpy()
-    labels = np.where(labels == ignore_index, -1, labels)
-    numbers, owners = _components(labels, wanted)
-    sizes = np.bincount(numbers.ravel(), minlength=len(owners) + 1)
-    boxes = ndimage.find_objects(numbers)
-    detected = predicted_labels(logits).cpu().numpy() == labels
-    regions: list[Region] = []
-    kept = np.zeros_like(numbers)
-    for i in range(1, len(owners) + 1):
-        pixels = int(sizes[i])
-        if pixels < min_pixels:
-            continue
-        box = boxes[i - 1]
-        inside = numbers[box] == i
-        kept[box][inside] = len(regions) + 1
-        found = costs[box][inside & detected[box]]
-        missing = math.ceil(share * pixels - _CEIL_SLACK) - (pixels - len(found))
-        budget = math.fsum(np.sort(found)[:missing]) if missing > 0 else 0.0
-        regions.append(
-            Region(
-                number=len(regions) + 1,
-                class_index=owners[i - 1],
-                pixels=pixels,
-                box=(box[0].start, box[1].start, box[0].stop, box[1].stop),
-                detected=len(found),
-                budget=math.sqrt(budget),
-                radius=radius_of(budget, bound),
-            )
-        )
-    return regions, torch.from_numpy(kept)
+    problem = ImageProblem(logits, target, ignore_index=ignore_index, classifier=classifier)
+    wanted = range(problem.num_classes) if classes is None else classes
+    wanted = [check_class_index(c, problem.num_classes, "vanishing_regions") for c in wanted]
+    wanted = [c for c in wanted if c != ignore_index]
+    regions, numbers = problem_regions(
+        problem, target, bound, share=share, classes=wanted, min_pixels=min_pixels
+    )
+    return regions, torch.from_numpy(numbers)
 
 
 @torch.no_grad()
@@ -148,25 +175,33 @@ def fabrication_radii(
         ValueError: On any input that cannot be certified, naming it.
     """
     bound = check_lipschitz(lipschitz)
-    costs = entry_costs(logits, class_index, classifier=classifier)
-    target = target.to(logits.device)
-    check_integer_map(target, tuple(logits.shape[1:]), "target")
-    check_labels(target, max(2, logits.shape[0]), ignore_index)
-    candidates = (target != ignore_index) & (target != class_index)
-    candidates &= predicted_labels(logits) != class_index
-    if where is not None:
-        if where.dtype != torch.bool or where.shape != target.shape:
-            raise ValueError(
-                f"where must be a boolean map of shape {tuple(target.shape)}, "
-                f"got {where.dtype} {tuple(where.shape)}"
-            )
-        candidates &= where.to(logits.device)
+    problem = ImageProblem(logits, target, ignore_index=ignore_index, classifier=classifier)
+    check_class_index(class_index, problem.num_classes, "fabrication_radii")
+    if where is not None and (where.dtype != torch.bool or where.shape != target.shape):
+        raise ValueError(
+            f"where must be a boolean map of shape {tuple(target.shape)}, "
+            f"got {where.dtype} {tuple(where.shape)}"
+        )
+    radii = problem_fabrication(problem, class_index, pixels, bound, where)
+    return torch.tensor(radii, dtype=torch.float64)
+
+
+def problem_fabrication(
+    problem: ImageProblem,
+    class_index: int,
+    pixels: Sequence[int],
+    lipschitz: float,
+    where: Tensor | None = None,
+) -> list[float]:
+    """``fabrication_radii`` of an image whose problem is built already."""
     for m in pixels:
         if m < 1:
             raise ValueError(f"pixels must be >= 1, got {m}")
-    available = np.sort(costs[candidates].square().cpu().numpy())
-    budgets = [math.fsum(available[:m]) if m <= len(available) else math.inf for m in pixels]
-    return torch.tensor([radius_of(b, bound) for b in budgets], dtype=torch.float64)
+    if not pixels:
+        return []
+    spent = prefix_sums(problem.cheapest_entries(class_index, max(pixels), where))
+    budgets = [spent[m].item() if m < len(spent) else math.inf for m in pixels]
+    return [radius_of(budget, lipschitz) for budget in budgets]
 
 
 def curve_radii(problem: ImageProblem, lipschitz: float, shares: Sequence[float]) -> list[float]:

@@ -82,3 +82,38 @@ def reachable_items(
         if math.isinf(tau) or costs.sum() > limit:
             return costs, gains
         tau *= 2
+
+
+def cheapest_items(
+    lower: Tensor, mask: Tensor, measure: Callable[[Tensor], Tensor], count: int
+) -> np.ndarray:
+    """Squared costs of the cheapest items, measuring few others.
+
+    An item whose lower bound exceeds a distance tau costs more than tau, so the measured items up
+    to tau are a complete head, long enough once it holds ``count`` items. tau starts from a sample
+    and grows until then; the result never depends on the sample.
+
+    Args:
+        lower: ``(N,)`` lower bounds of the costs (distances, not squared).
+        mask: ``(N,)`` which of them are items.
+        measure: From pixel numbers ``(n,)`` to their exact costs ``(n,)``, float64.
+        count: How many are wanted, at least 1.
+
+    Returns:
+        ``(count,)`` squared costs, ascending; fewer when there are fewer items of finite cost.
+    """
+    tau = math.inf
+    if lower.numel() > _DIRECT:
+        stride = lower.numel() // _DIRECT
+        sample = lower[::stride][mask[::stride]].double()
+        # Twice as many as wanted, and a few: short of the count, everything is looked at again.
+        place = 2 * count // stride + 4
+        if place < len(sample):
+            tau = 1.2 * sample.kthvalue(place).values.item()
+    while True:
+        candidates = mask if math.isinf(tau) else (lower <= tau * _ROUNDING) & mask
+        costs = measure(candidates.nonzero().squeeze(1)).cpu().numpy()
+        head = costs[np.isfinite(costs) & (costs <= tau)]
+        if math.isinf(tau) or len(head) >= count:
+            return np.square(np.sort(head)[:count])
+        tau = 2 * tau if tau > 0 else math.inf

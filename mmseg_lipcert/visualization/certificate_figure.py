@@ -60,7 +60,7 @@ def save_certificate_figure(
     bar = figure.colorbar(heat, ax=axes[1, 1], fraction=0.03, pad=0.02)
     bar.set_label("l2 radius, image in [0, 1]")
     present = [
-        index for index in range(len(classes)) if (target == index).any() or (prediction == index).any()
+        index for index in range(len(classes)) if ((target == index) | (prediction == index)).any()
     ]
     for axis in axes.flat:
         axis.set_axis_off()

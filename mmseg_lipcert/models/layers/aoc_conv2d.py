@@ -64,9 +64,7 @@ class AOCConv2d(OrthogonalLayer):
         if self.conv.padding_mode == "circular":
             x = F.pad(x, self.conv._reversed_padding_repeated_twice, mode="circular")
         padding = 0 if self.conv.padding_mode == "circular" else self.padding
-        return F.conv2d(
-            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
-        )
+        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     def fold(self) -> nn.Conv2d:
         """Return the plain convolution that this layer computes in evaluation."""

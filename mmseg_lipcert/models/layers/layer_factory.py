@@ -8,7 +8,9 @@ from torch import nn
 
 @dataclass(frozen=True)
 class LayerFactory:
-    """Builds the convolution blocks of a network from MMCV's three layer configs.
+    """Builds the convolution blocks of a network from MMCV's layer configs.
+
+    The defaults carry the scope, so that networks can be built outside of a runner too.
 
     Attributes:
         conv_cfg (dict | None): Convolution. Defaults to :class:`AOCConv2d`.
@@ -17,10 +19,10 @@ class LayerFactory:
         upsample_cfg (dict): Transposed convolution. Defaults to :class:`AOCConvTranspose2d`.
     """
 
-    conv_cfg: dict | None = field(default_factory=lambda: dict(type="AOCConv2d"))
-    norm_cfg: dict | None = field(default_factory=lambda: dict(type="BatchCentering2d"))
-    act_cfg: dict | None = field(default_factory=lambda: dict(type="MaxMin"))
-    upsample_cfg: dict = field(default_factory=lambda: dict(type="AOCConvTranspose2d"))
+    conv_cfg: dict | None = field(default_factory=lambda: dict(type="mmseg.AOCConv2d"))
+    norm_cfg: dict | None = field(default_factory=lambda: dict(type="mmseg.BatchCentering2d"))
+    act_cfg: dict | None = field(default_factory=lambda: dict(type="mmseg.MaxMin"))
+    upsample_cfg: dict = field(default_factory=lambda: dict(type="mmseg.AOCConvTranspose2d"))
 
     @classmethod
     def from_cfg(cls, layers_cfg: dict | None) -> LayerFactory:

@@ -85,9 +85,7 @@ class OrthogonalLayer(nn.Module):
     def _device_type(self) -> str:
         return next(self.conv.parameters()).device.type
 
-    def _copy_into(
-        self, plain: nn.Conv2d | nn.ConvTranspose2d
-    ) -> nn.Conv2d | nn.ConvTranspose2d:
+    def _copy_into(self, plain: nn.Conv2d | nn.ConvTranspose2d) -> nn.Conv2d | nn.ConvTranspose2d:
         with torch.no_grad():
             kernel = self.weight
             plain.to(kernel.device)

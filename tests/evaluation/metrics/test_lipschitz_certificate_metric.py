@@ -36,12 +36,10 @@ def evaluate(samples, batch=1, finished=None):
 def test_figures_are_those_of_the_certificates():
     samples = [prediction(f"{i}", i) for i in range(3)]
     _, figures = evaluate(samples)
-    expected = torch.stack(
-        [
-            worst_case(s["seg_logits"]["data"], s["gt_sem_seg"]["data"][0], "pixel_accuracy", EPS, 1.5)
-            for s in samples
-        ]
-    ).mean(0)
+    expected = torch.zeros(2, dtype=torch.float64)
+    for sample in samples:
+        logits, target = sample["seg_logits"]["data"], sample["gt_sem_seg"]["data"][0]
+        expected += worst_case(logits, target, "pixel_accuracy", EPS, 1.5) / 3
     assert figures["certified/pixel_accuracy@0.1"] == pytest.approx(expected[0].item())
     assert figures["certified/pixel_accuracy@0.4"] == pytest.approx(expected[1].item())
     assert figures["certified/clean_pixel_accuracy"] > figures["certified/pixel_accuracy@0.1"]

@@ -145,19 +145,21 @@ def preprocess(model: EncoderDecoder, images: list[Tensor]) -> Tensor:
 
 
 def audited_network(model: nn.Module) -> tuple[nn.Module, str]:
-    """Return the map from preprocessed images to native logits, and what it is called.
+    """Return the map that is audited, from preprocessed images, and what it is called.
 
     Raises:
         AuditError: If the model is not an encoder-decoder with one decode head.
     """
     if isinstance(model, LipEncoderDecoder):
-        return model.network, "folded network"
+        if model.decode_head.free_classifier:
+            return model.certified_network, "folded network up to the features of its classifier"
+        return model.certified_network, "folded network up to its native logits"
     if not isinstance(model, EncoderDecoder) or isinstance(model.decode_head, nn.ModuleList):
         raise AuditError(
             f"{type(model).__name__} is not an EncoderDecoder with one decode head: "
             "the map to its logits is not known"
         )
-    return NativeLogits(model).eval(), "network"
+    return NativeLogits(model).eval(), "network up to its native logits"
 
 
 def postprocessing(model: EncoderDecoder, native: Sequence[int], size: Sequence[int]) -> str:
@@ -196,7 +198,7 @@ def audit_model(model: nn.Module, args: argparse.Namespace, config: Config) -> d
         native = tuple(network(inputs[:1]).shape[2:])
     return {
         "audit": result,
-        "map": f"{name}, preprocessed images to native logits",
+        "map": name,
         "input_size": size,
         "logit_size": native,
         "preprocessing": preprocessing,
@@ -226,7 +228,7 @@ def summary(result: dict[str, Any], weights: str) -> str:
         "network input": "x".join(map(str, result["input_size"])),
         "preprocessing factor": f"{result['preprocessing']:.8g} (from [0, 1] images)",
         "network bound": f"{result['network']:.8g}",
-        "together": f"{result['bound']:.8g} (from [0, 1] images to native logits, joint l2)",
+        "together": f"{result['bound']:.8g} (from [0, 1] images, joint l2 norm)",
         "network lower bound": lower,
         "postprocessing": result["postprocessing"],
         "seconds": f"{result['seconds']:.1f}",

@@ -14,6 +14,7 @@ from mmseg.registry import DATASETS
 
 from mmseg_lipcert.certificates.validation import check_eps
 from mmseg_lipcert.engine import CertificationError
+from mmseg_lipcert.lipschitz import AuditError
 from mmseg_lipcert.utils.cli import CommandLineError, add_common_arguments, load_config, run_main
 
 CERTIFY_ONLY = ("eps", "resume", "every", "limit")
@@ -153,7 +154,7 @@ def main() -> None:
             evaluator["output_dir"], evaluator["keep_results"] = args.out, True
     try:
         Runner.from_cfg(config).test()
-    except CertificationError as error:
+    except (AuditError, CertificationError) as error:
         raise CommandLineError(str(error)) from error
 
 

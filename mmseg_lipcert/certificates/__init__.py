@@ -26,12 +26,14 @@ from .iou import dataset_worst_case_iou
 from .margins import entry_costs, flip_costs, predicted_labels
 from .queries import METRICS, pixel_radius_map, robustness_radius, worst_case
 from .region import Region
+from .region_query import RegionQuery
 from .regions import change_curve, fabrication_radii, vanishing_regions
 from .summary import dataset_summary
 
 __all__ = [
     "METRICS",
     "Region",
+    "RegionQuery",
     "change_curve",
     "dataset_summary",
     "dataset_worst_case_iou",

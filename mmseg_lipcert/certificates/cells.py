@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .validation import check_labels
+
 
 def cell_indices(original: int, resized: int, stride: int) -> Tensor:
     """Index of the logit row (or column) that stands for each image row (or column).
@@ -32,22 +34,32 @@ def repeat_labels(labels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def cell_label_counts(
-    target: Tensor, rows: Tensor, columns: Tensor, size: tuple[int, int], num_classes: int
+    target: Tensor,
+    rows: Tensor,
+    columns: Tensor,
+    size: tuple[int, int],
+    num_classes: int,
+    ignore_index: int = 255,
 ) -> Tensor:
     """Count the labels of each cell.
 
     Args:
-        target: Labels (H, W); values outside [0, num_classes) are ignored pixels.
+        target: Labels (H, W).
         rows: Logit row of each image row, shape (H,).
         columns: Logit column of each image column, shape (W,).
         size: Height and width (h, w) of the logits.
         num_classes: Number K of classes.
+        ignore_index: Label of the pixels that never count. Defaults to 255.
 
     Returns:
         int64 tensor of shape (K, h, w).
+
+    Raises:
+        ValueError: If a label is neither a class nor ``ignore_index``, naming it.
     """
+    check_labels(target, num_classes, ignore_index)
     cell = rows.to(target.device)[:, None] * size[1] + columns.to(target.device)
-    valid = (target >= 0) & (target < num_classes)
+    valid = target != ignore_index
     flat = target[valid].long() * (size[0] * size[1]) + cell[valid]
     counts = torch.bincount(flat, minlength=num_classes * size[0] * size[1])
     return counts.view(num_classes, *size)

@@ -12,8 +12,9 @@ from .image_problem import ImageProblem, as_numbers
 from .iou import class_terms
 from .knapsack import share_budget, worst_share
 from .ratio import DICE, IOU
-from .regions import curve_radii
-from .validation import check_eps, check_lipschitz, check_share
+from .region_query import RegionQuery
+from .regions import curve_radii, problem_fabrication, problem_regions
+from .validation import check_class_index, check_eps, check_lipschitz, check_share
 
 
 def _defined(value: float) -> float | None:
@@ -44,6 +45,38 @@ def _class_entries(
     return entries
 
 
+def _region_entries(
+    problem: ImageProblem, target: Tensor, bound: float, query: RegionQuery, ignore_index: int
+) -> dict[str, list[dict]]:
+    """What it takes to erase the objects of an image, and to invent pixels of some classes."""
+    regions, _ = problem_regions(
+        problem,
+        target,
+        bound,
+        share=query.vanish_share,
+        classes=[c for c in range(problem.num_classes) if c != ignore_index],
+        min_pixels=query.min_pixels,
+    )
+    fabrication = []
+    for c in query.fabricate_classes:
+        check_class_index(c, problem.num_classes, "fabricate_classes")
+        (radius,) = problem_fabrication(problem, c, [query.fabricate_pixels], bound)
+        fabrication.append({"class": c, "pixels": query.fabricate_pixels, "radius": radius})
+    return {
+        "regions": [
+            {
+                "class": region.class_index,
+                "pixels": region.pixels,
+                "box": list(region.box),
+                "detected": region.detected,
+                "radius": region.radius,
+            }
+            for region in regions
+        ],
+        "fabrication": fabrication,
+    }
+
+
 def image_entry(
     logits: Tensor,
     target: Tensor,
@@ -55,6 +88,7 @@ def image_entry(
     classifier: Tensor | None = None,
     thresholds: Sequence[float] = (),
     shares: Sequence[float] = (),
+    regions: RegionQuery | None = None,
     max_vertices: int = 64,
 ) -> dict:
     """All certificates of one image for all eps in one pass, as plain numbers and lists.
@@ -76,6 +110,9 @@ def image_entry(
         classifier: ``(K, C)`` weights of the last affine map, for costs in feature space.
         thresholds: Pixel accuracies in (0, 1] whose radius is wanted.
         shares: Shares of the valid pixels in (0, 1] for the curve of radius against share changed.
+        regions: What to certify about the connected components of the labels. They are defined on
+            label pixels: with label counts or ``weights``, where one logit pixel stands for
+            several of them and an object has no pixels of its own, there are none.
         max_vertices: Largest number of vertices kept per frontier, at least 2.
 
     Returns:
@@ -89,7 +126,11 @@ def image_entry(
         - ``iou``, ``dice``: per eps and class, this image's own certified value;
         - ``frontier``: per eps and class, the vertices [true positives lost, false positives made];
         - ``radius``: per threshold, ``{"threshold", "value"}`` for pixel accuracy;
-        - ``curve``: per share, ``{"share", "radius"}``.
+        - ``curve``: per share, ``{"share", "radius"}``;
+        - ``regions``: per component, ``{"class", "pixels", "box", "detected", "radius"}`` as in
+          ``Region``; None without a query, with label counts and with ``weights``;
+        - ``fabrication``: per class of the query, ``{"class", "pixels", "radius"}``: the norm below
+          which fewer than so many pixels of the class can be invented; None as ``regions``.
 
     Raises:
         ValueError: On any input that cannot be certified, naming it.
@@ -107,6 +148,10 @@ def image_entry(
     classes = [
         _class_entries(problem, c, budgets, max_vertices) for c in range(problem.num_classes)
     ]
+
+    region_entries = {"regions": None, "fabrication": None}
+    if regions is not None and target.ndim == 2 and weights is None:
+        region_entries = _region_entries(problem, target, bound, regions, ignore_index)
 
     def per_eps(name: str) -> list[list]:
         return [[entries[i][name] for entries in classes] for i in range(len(norms))]
@@ -134,6 +179,7 @@ def image_entry(
             {"share": share, "radius": _defined(radius)}
             for share, radius in zip(shares, curve_radii(problem, bound, shares), strict=True)
         ],
+        **region_entries,
     }
 
 

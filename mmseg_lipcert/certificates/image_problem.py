@@ -211,7 +211,7 @@ class ImageProblem:
         """
         mask = self._others(class_index)[0] & (self._label != class_index)
         if where is not None:
-            mask &= where.flatten()
+            mask &= where.to(mask.device).flatten()
         lower, measure = self._entry(class_index)
         return cheapest_items(lower, mask, measure, count)
 

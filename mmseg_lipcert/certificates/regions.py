@@ -13,6 +13,7 @@ from .image_problem import ImageProblem
 from .region import Region
 from .validation import (
     check_class_index,
+    check_integer_map,
     check_lipschitz,
     check_share,
 )
@@ -21,16 +22,16 @@ from .validation import (
 _CEIL_SLACK = 1e-9
 
 
-def _components(target: np.ndarray, classes: Sequence[int]) -> tuple[np.ndarray, list[int]]:
+def _components(labels: np.ndarray, classes: Sequence[int]) -> tuple[np.ndarray, list[int]]:
     """Number the 8-connected components of some classes from 1; 0 is everything else."""
-    numbers = np.zeros(target.shape, dtype=np.int32)
+    numbers = np.zeros(labels.shape, dtype=np.int32)
     owners: list[int] = []
-    boxes = ndimage.find_objects(target + 1)
+    boxes = ndimage.find_objects(labels + 1, max_label=max(classes, default=0) + 1)
     for c in classes:
-        if c >= len(boxes) or boxes[c] is None:
-            continue
         box = boxes[c]
-        mask = target[box] == c
+        if box is None:
+            continue
+        mask = labels[box] == c
         found, count = ndimage.label(mask, structure=np.ones((3, 3)))
         np.add(found, len(owners), out=numbers[box], where=mask)
         owners += [c] * count
@@ -49,8 +50,8 @@ def problem_regions(
     """``vanishing_regions`` of an image whose problem is built already.
 
     Args:
-        problem: The image; its labels need not be the target.
-        target: Checked label map ``(H, W)``; labels outside of ``classes`` are no component.
+        problem: The image.
+        target: Its labels ``(H, W)``.
         lipschitz: Joint Lipschitz bound.
         share: Share of a component's pixels whose loss counts as vanishing.
         classes: Classes whose components are certified.
@@ -60,8 +61,7 @@ def problem_regions(
         The regions and the map ``(H, W)`` of their numbers, 0 outside.
     """
     prediction, costs = problem.pixel_maps()
-    labels = target.cpu().numpy()
-    labels = np.where(np.isin(labels, classes), labels, -1).astype(np.int32)
+    labels = target.cpu().numpy().astype(np.int32)
     numbers, owners = _components(labels, classes)
     sizes = np.bincount(numbers.ravel(), minlength=len(owners) + 1)
     boxes = ndimage.find_objects(numbers)
@@ -128,6 +128,7 @@ def vanishing_regions(
         ValueError: On any input that cannot be certified, naming it.
     """
     bound, share = check_lipschitz(lipschitz), check_share(share, "share")
+    check_integer_map(target, tuple(logits.shape[1:]), "target")
     problem = ImageProblem(logits, target, ignore_index=ignore_index, classifier=classifier)
     wanted = range(problem.num_classes) if classes is None else classes
     wanted = [check_class_index(c, problem.num_classes, "vanishing_regions") for c in wanted]
@@ -175,6 +176,7 @@ def fabrication_radii(
         ValueError: On any input that cannot be certified, naming it.
     """
     bound = check_lipschitz(lipschitz)
+    check_integer_map(target, tuple(logits.shape[1:]), "target")
     problem = ImageProblem(logits, target, ignore_index=ignore_index, classifier=classifier)
     check_class_index(class_index, problem.num_classes, "fabrication_radii")
     if where is not None and (where.dtype != torch.bool or where.shape != target.shape):

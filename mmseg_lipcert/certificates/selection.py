@@ -67,6 +67,7 @@ def reachable_items(
     tau = math.inf
     if lower.numel() > _DIRECT and not math.isinf(limit):
         tau = _first_guess(lower, mask, profits, limit)
+    growth = 2.0
     while True:
         if tau == 0 or math.isinf(tau):
             tau, candidates = math.inf, mask
@@ -81,7 +82,9 @@ def reachable_items(
         costs, gains = costs[head], None if gains is None else gains[head]
         if math.isinf(tau) or costs.sum() > limit:
             return costs, gains
-        tau *= 2
+        # All items together may stay within the budget: then tau must end at infinity, soon.
+        tau *= growth
+        growth *= growth
 
 
 def cheapest_items(
@@ -110,10 +113,13 @@ def cheapest_items(
         place = 2 * count // stride + 4
         if place < len(sample):
             tau = 1.2 * sample.kthvalue(place).values.item()
+    growth = 2.0
     while True:
         candidates = mask if math.isinf(tau) else (lower <= tau * _ROUNDING) & mask
         costs = measure(candidates.nonzero().squeeze(1)).cpu().numpy()
         head = costs[np.isfinite(costs) & (costs <= tau)]
         if math.isinf(tau) or len(head) >= count:
             return np.square(np.sort(head)[:count])
-        tau = 2 * tau if tau > 0 else math.inf
+        # Too many costs may be infinite: then tau must end at infinity, soon.
+        tau = growth * tau if tau > 0 else math.inf
+        growth *= growth

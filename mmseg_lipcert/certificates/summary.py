@@ -7,6 +7,7 @@ import numpy as np
 
 from .iou import lowest_dataset_ratio
 from .ratio import DICE, IOU, RATIO_METRICS
+from .region_summary import region_summary
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -129,7 +130,8 @@ def dataset_summary(entries: Sequence[dict]) -> dict:
         - ``certified``: per eps, ``{"eps", ...}`` with the same figures under attack;
         - ``radius``: per threshold, ``{"metric", "threshold", "mean", "median"}`` over the images
           with a valid pixel;
-        - ``curve``: per share, ``{"share", "radius"}``, the mean of the images' radii.
+        - ``curve``: per share, ``{"share", "radius"}``, the mean of the images' radii;
+        - ``regions``, ``fabrication``: per class, as in ``region_summary``.
 
         Figures are ``pixel_accuracy``, ``pixel_accuracy_dataset``, ``stability``, ``mIoU``,
         ``mAcc``, ``mDice``, ``mSpecificity`` and ``per_class``, a list of
@@ -165,4 +167,5 @@ def dataset_summary(entries: Sequence[dict]) -> dict:
             }
             for i, point in enumerate(entries[0]["curve"])
         ],
+        **region_summary(entries),
     }

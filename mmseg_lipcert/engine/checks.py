@@ -55,6 +55,7 @@ def check_dataset(dataset: BaseSegDataset, indices: Sequence[int], num_classes: 
         CertificationError: If an image or label map is missing, unreadable or has labels outside
             the classes; the message names the file.
     """
+
     def check(index: int) -> None:
         info = dataset.get_data_info(index)
         files = f"{info['img_path']} (labels: {info.get('seg_map_path')})"

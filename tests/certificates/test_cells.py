@@ -1,3 +1,4 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,3 +29,9 @@ def test_counts_agree_with_repeating(seed):
     repeated = repeat_labels(labels, rows, columns)
     assert counts.sum() == (target != 255).sum()
     assert counts.gather(0, labels[None]).sum() == (repeated == target).sum()
+
+
+def test_foreign_labels_are_not_ignored_silently():
+    rows = cell_indices(2, 2, 1)
+    with pytest.raises(ValueError, match="7"):
+        cell_label_counts(torch.tensor([[0, 7], [1, 255]]), rows, rows, (2, 2), 4)

@@ -11,6 +11,7 @@ from mmseg_lipcert.certificates import (
     entry_costs,
     fabrication_radii,
     flip_costs,
+    predicted_labels,
     vanishing_regions,
     worst_case,
 )
@@ -149,6 +150,8 @@ def test_curve_without_valid_pixel_is_nan():
         (lambda z, t: vanishing_regions(z, t + 7, 1.0), "label 7"),
         (lambda z, t: vanishing_regions(z, t, -1.0), "lipschitz"),
         (lambda z, t: vanishing_regions(z, t[:1], 1.0), "shape"),
+        (lambda z, t: vanishing_regions(z, t.new_ones(3, 2, 2), 1.0), "shape"),
+        (lambda z, t: fabrication_radii(z, t.new_ones(3, 2, 2), 0, [1], 1.0), "shape"),
         (lambda z, t: fabrication_radii(z, t, 0, [0], 1.0), "pixels must be >= 1, got 0"),
         (lambda z, t: fabrication_radii(z, t, 4, [1], 1.0), "got 4"),
         (lambda z, t: fabrication_radii(z, t, 0, [1], 1.0, where=t), "boolean map"),
@@ -166,3 +169,38 @@ def test_regions_are_plain_numbers():
     assert numbers.dtype == torch.int64
     assert all(isinstance(v, (int, float)) for r in regions for v in (r.pixels, r.radius, *r.box))
     assert np.isfinite([r.radius for r in regions]).all()
+
+
+@pytest.mark.parametrize("kind", ["smooth", "tied", "classifier", "binary", "where", "rare"])
+def test_inventing_in_a_large_image_finds_the_cheapest_pixels(kind):
+    logits = torch.randn(1 if kind == "binary" else 5, 150, 200)
+    target = torch.randint(0, 2, (150, 200))
+    options, mask = {}, torch.ones(150, 200, dtype=torch.bool)
+    if kind == "tied":
+        logits = logits.round()
+    if kind == "classifier":
+        options["classifier"] = torch.randn(5, 3)
+        options["classifier"][4] = options["classifier"][1]
+    if kind == "where":
+        mask = torch.rand(150, 200) < 0.1
+        options["where"] = mask
+    if kind == "rare":  # the cheapest pixels lie between those that are sampled
+        logits[1] -= 5
+        logits[1, 70, 1:200:2] += 5
+    costs = entry_costs(logits, 1, classifier=options.get("classifier"))
+    free = mask & (target != 1) & (predicted_labels(logits) != 1)
+    squares = costs[free].square().sort().values
+    amounts = [1, 10, 1000, len(squares), len(squares) + 1]
+    radii = fabrication_radii(logits, target, 1, amounts, 2.0, **options).tolist()
+    for m, radius in zip(amounts, radii, strict=True):
+        expected = squares[:m].sum().sqrt().item() / 2 if m <= len(squares) else math.inf
+        assert radius == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_absent_and_ignored_classes_have_no_regions():
+    logits, target = torch.randn(3, 4, 4), torch.zeros(4, 4, dtype=torch.long)
+    regions, numbers = vanishing_regions(logits, target, 1.0)
+    assert [r.class_index for r in regions] == [0] and (numbers == 1).all()
+    assert vanishing_regions(logits, target, 1.0, classes=[1, 2])[0] == []
+    regions, numbers = vanishing_regions(logits, target, 1.0, ignore_index=0)
+    assert regions == [] and (numbers == 0).all()

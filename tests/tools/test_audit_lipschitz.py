@@ -82,7 +82,7 @@ def test_lipschitz_network(project, tmp_path, audit_tool, capsys):
     result = json.loads(path.read_text())
     assert result["error"] is None
     assert (result["model"], result["checkpoint"]) == ("LipEncoderDecoder", "tiny.pth")
-    assert result["map"].startswith("folded network")
+    assert result["map"] == "folded network up to its native logits"
     assert result["input_size"] == result["logit_size"] == [32, 64]
     assert result["preprocessing"] == pytest.approx(1, abs=1e-6)
     assert 0.5 < result["network_lower_bound"] <= result["network"] <= 1.01
@@ -109,6 +109,17 @@ def test_same_weights_give_the_bound_of_the_model(project, tmp_path, audit_tool)
     result = json.loads(path.read_text())
     assert result["bound"] == project.model.eval().lipschitz_bound((32, 64))
     assert result["network_lower_bound"] is result["gap"] is result["sample_kind"] is None
+
+
+def test_free_classifier_is_behind_the_audited_map(project, tmp_path, audit_tool):
+    path = tmp_path / "audit.json"
+    options = ["--cfg-options", "model.decode_head.free_classifier=True"]
+    arguments = ["--size", 16, 16, "--samples", 0, "--json", path]
+    assert audit_tool(project.config, *arguments, *options) == 0
+    result = json.loads(path.read_text())
+    assert result["map"] == "folded network up to the features of its classifier"
+    assert result["bound"] <= 1.01
+    assert not [layer for layer in result["layers"] if layer["shape"][1] == 19]
 
 
 def test_random_weights_are_called_random(project, audit_tool, capsys):

@@ -83,10 +83,62 @@ def test_shows_progress_and_tables(finished):
 
 
 def test_draws_one_picture_per_image(finished):
-    pictures = list((finished[0] / "pictures").rglob("*.png"))
-    assert len(pictures) == 3
-    image = cv2.imread(str(pictures[0]))
-    assert image.shape[0] > 200 and image.std() > 10
+    pictures = sorted((finished[0] / "pictures").rglob("*.png"))
+    assert len(pictures) == 6
+    assert [path.stem.endswith("_regions") for path in pictures] == 3 * [False, True]
+    for path in pictures[:2]:
+        image = cv2.imread(str(path))
+        assert image.shape[0] > 200 and image.std() > 10
+
+
+def test_curve_is_drawn_and_mentioned(finished):
+    out, printed = finished
+    assert cv2.imread(str(out / "curve.png")).std() > 10
+    assert str(out / "curve.png") in printed
+    points = certificate(out)["curve"]
+    assert [point["share"] for point in points] == [0.01, 0.02, 0.05, 0.1, 0.2, 0.5]
+    radii = [point["radius"] for point in points]
+    assert radii == sorted(radii) and radii[0] >= 0
+
+
+def test_objects_are_certified(finished, project):
+    out, _ = finished
+    rows = {row["class"]: row for row in certificate(out)["regions"]}
+    lines = (out / "images.0.jsonl").read_text().splitlines()
+    entries = [json.loads(line) for line in lines if line]
+    found = sum(len(entry["regions"]) for entry in entries)
+    assert found == sum(row["count"] for row in rows.values()) > 0
+    assert rows["road"]["count"] >= 1 and rows["road"]["vanish_share"] == 0.9
+    for entry in entries:
+        (label_file,) = project.folder.rglob(
+            Path(entry["image"]).name.replace("leftImg8bit", "gtFine_labelTrainIds.png")
+        )
+        label = cv2.imread(str(label_file), cv2.IMREAD_UNCHANGED)
+        maps = np.load(out / "certificates" / f"{entry['image']}.npz")
+        for region in entry["regions"]:
+            top, left, bottom, right = region["box"]
+            inside = label[top:bottom, left:right] == region["class"]
+            assert 50 <= region["pixels"] <= inside.sum()
+            right_ones = (maps["prediction"] == label)[top:bottom, left:right] & inside
+            assert region["detected"] <= right_ones.sum()
+            missed = region["pixels"] - region["detected"]
+            assert (region["radius"] == 0) >= (missed >= 0.9 * region["pixels"])
+    assert certificate(out)["fabrication"] == []
+
+
+def test_invention_of_chosen_classes(project, tmp_path, test_tool):
+    metric = dict(type="LipschitzCertificateMetric", fabricate_pixels=3, _delete_=True)
+    for name in ("car", "boat"):
+        evaluator = {**metric, "fabricate_classes": [name]}
+        config = f"_base_ = {str(project.config)!r}\ntest_evaluator = {evaluator}\n"
+        (tmp_path / f"{name}.py").write_text(config)
+    arguments = [project.checkpoint, "--certify", "--limit", 1, "--out"]
+    test_tool(tmp_path / "car.py", *arguments, tmp_path / "o")
+    (row,) = certificate(tmp_path / "o")["fabrication"]
+    assert (row["class"], row["pixels"]) == ("car", 3) and row["median_radius"] >= 0
+    with pytest.raises(CommandLineError, match="'boat' is no class of the dataset"):
+        test_tool(tmp_path / "boat.py", *arguments, tmp_path / "p")
+    assert not (tmp_path / "p").exists()
 
 
 def test_resume_gives_the_same_certificate(finished, project, tmp_path, test_tool):
@@ -162,9 +214,7 @@ def test_partial_checkpoint_is_refused(kind, project, tmp_path, test_tool):
         state[key] = torch.zeros(7)
     torch.save(dict(state_dict=state, meta={}), tmp_path / "partial.pth")
     with pytest.raises(CommandLineError, match=key):
-        test_tool(
-            project.config, tmp_path / "partial.pth", "--certify", "--out", tmp_path / "out"
-        )
+        test_tool(project.config, tmp_path / "partial.pth", "--certify", "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.dist import broadcast_object_list, get_rank, is_main_process
 from mmengine.hooks import Hook, LoggerHook
@@ -17,15 +15,17 @@ from mmengine.structures import BaseDataElement
 from mmseg.registry import HOOKS
 from torch.utils.data import Subset
 
-from mmseg_lipcert.certificates import flip_costs
-from mmseg_lipcert.certificates.cells import cell_indices, repeat_labels
 from mmseg_lipcert.evaluation.metrics import LipschitzCertificateMetric
-from mmseg_lipcert.report import certificate_json, class_table, environment, overview_table
-from mmseg_lipcert.visualization import save_certificate_figure
+from mmseg_lipcert.models.segmentors import preprocessor_smallest_gain
+from mmseg_lipcert.report import build_certificate, certificate_json, class_table, overview_table
+from mmseg_lipcert.visualization import save_curve_figure
 
 from ..certificate_store import CertificateStore
 from ..certification_error import CertificationError
 from ..checks import check_dataset, check_state_dict
+from ..image_maps import half_precision, prediction_map, radius_map
+from ..picture_writer import PictureWriter
+from ..run_settings import run_settings, weights_digest
 
 
 @HOOKS.register_module()
@@ -34,8 +34,8 @@ class CertificationHook(Hook):
 
     Before: the checkpoint must fill the model, the model must have a Lipschitz bound, the data must
     be readable; the network is audited at the size of the first image. During: one JSON line and
-    one npz (prediction, radius) per image, so that a crash loses nothing. After: certificate.json
-    and the tables.
+    one npz (prediction, radius) per image, so that a crash loses nothing. After: the tables,
+    certificate.json and a picture of the curve of radius against share changed, curve.png.
 
     Args:
         out_dir (str, optional): Folder of the results. Defaults to ``certification`` in the work
@@ -43,7 +43,8 @@ class CertificationHook(Hook):
         resume (bool): Continue the certification in ``out_dir``. Defaults to False.
         every (int): Take every k-th image of the dataset. Defaults to 1.
         limit (int, optional): Take at most so many of them. Defaults to None.
-        show_dir (str, optional): Folder of pictures; none are drawn by default.
+        show_dir (str, optional): Folder of a picture of each image's certificate and one of its
+            objects; none are drawn by default.
     """
 
     priority = "LOWEST"
@@ -66,12 +67,13 @@ class CertificationHook(Hook):
         self.limit = limit
         self.show_dir = show_dir
         self.checkpoint_digest: str | None = None
+        self.pictures: PictureWriter | None = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Refuse a checkpoint that does not fill the model exactly."""
         state_dict = checkpoint.get("state_dict", checkpoint)
         check_state_dict(_unwrapped(runner.model), state_dict)
-        self.checkpoint_digest = _digest(state_dict)
+        self.checkpoint_digest = weights_digest(state_dict)
 
     def before_test(self, runner: Runner) -> None:
         """Check model, metric and data, find finished images and leave them out."""
@@ -89,6 +91,7 @@ class CertificationHook(Hook):
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = False
+        torch.set_float32_matmul_precision("highest")
         model.attach_bound = True
 
         self.dataset = dataset = runner.test_loop.dataloader.dataset
@@ -98,9 +101,17 @@ class CertificationHook(Hook):
             self.out_dir or Path(runner.work_dir) / "certification", get_rank()
         )
         self.metric.finished = self._open_store(runner)
+        if self.show_dir is not None:
+            self.pictures = PictureWriter(
+                self.show_dir,
+                dataset.metainfo,
+                self.metric.region_query,
+                self.metric.ignore_index,
+                swap_channels=model.data_preprocessor._channel_conversion,
+            )
         names = {i: self.metric.image_name(dataset.get_data_info(i)["img_path"]) for i in indices}
-        wanted = set(names.values())
-        self.metric.finished = {k: v for k, v in self.metric.finished.items() if k in wanted}
+        self.wanted = set(names.values())
+        self.metric.finished = {k: v for k, v in self.metric.finished.items() if k in self.wanted}
         remaining = [i for i in indices if names[i] not in self.metric.finished]
         if remaining:
             check_dataset(dataset, remaining, model.num_classes)
@@ -132,34 +143,26 @@ class CertificationHook(Hook):
         certifying = sum(entry["seconds_certificate"] for entry in entries)
         for entry, sample, image in zip(entries, outputs, data_batch["inputs"], strict=True):
             entry["seconds_forward"] = (seconds - certifying) / len(outputs)
-            logits = sample.seg_logits.data
-            radius = flip_costs(logits) / sample.metainfo["lipschitz_bound"]
-            rows, columns = (
-                cell_indices(original, resized, sample.metainfo["logit_stride"])
-                for original, resized in zip(
-                    sample.metainfo["ori_shape"], sample.metainfo["img_shape"], strict=True
-                )
-            )
-            radius = repeat_labels(radius, rows, columns).float().cpu().numpy()
-            prediction = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)
-            # Rounding to float16 must not raise a radius.
-            stored = radius.astype(np.float16)
-            stored = np.where(stored > radius, np.nextafter(stored, np.float16(0)), stored)
-            self.store.add(entry, dict(prediction=prediction, radius=stored))
-            if self.show_dir is not None:
-                self._draw(runner, entry, sample, image, prediction, radius)
+            prediction, radius = prediction_map(sample), radius_map(sample)
+            self.store.add(entry, dict(prediction=prediction, radius=half_precision(radius)))
+            if self.pictures is not None:
+                self.pictures.draw(entry, sample, image, prediction, radius)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Write the report."""
         if not is_main_process():
             return
-        certificate = self._certificate(runner)
+        entries = [e for name, e in self.store.finished().items() if name in self.wanted]
+        certificate = self._certificate(runner, entries)
         path = self.store.write("certificate.json", certificate_json(certificate))
         runner.logger.info("Per class, in percent\n" + class_table(certificate))
         runner.logger.info(
             "Guaranteed under any l2 perturbation of norm eps (images in [0, 1]), in percent\n"
             + overview_table(certificate)
         )
+        curve = self.store.folder / "curve.png"
+        save_curve_figure(curve, [entry["curve"] for entry in entries], certificate["curve"])
+        runner.logger.info(f"Share of the predictions that an attack can change drawn in {curve}")
         runner.logger.info(f"Certificate written to {path}")
 
     def _find_metric(self, runner: Runner) -> LipschitzCertificateMetric:
@@ -175,17 +178,10 @@ class CertificationHook(Hook):
         return found[0]
 
     def _open_store(self, runner: Runner) -> dict[str, dict]:
-        settings = {
-            "method": "lipschitz",
-            "eps": self.metric.eps,
-            "thresholds": self.metric.thresholds,
-            "ignore_index": self.metric.ignore_index,
-            "weights": self.checkpoint_digest,
-            "model": hashlib.sha256(str(runner.cfg.model).encode()).hexdigest(),
-            "pipeline": hashlib.sha256(
-                str(runner.cfg.test_dataloader.dataset.get("pipeline")).encode()
-            ).hexdigest(),
-        }
+        try:
+            settings = run_settings(self.metric, runner.cfg, self.checkpoint_digest)
+        except ValueError as error:
+            raise CertificationError(str(error)) from error
         # One process decides, so that no process finds the folder that another one just made.
         answer: list[Any] = [None, None]
         if is_main_process():
@@ -204,12 +200,18 @@ class CertificationHook(Hook):
         model = _unwrapped(runner.model)
         inputs = model.data_preprocessor(copy.deepcopy(data_batch), False)["inputs"]
         size = tuple(inputs.shape[2:])
+        meta = data_batch["data_samples"][0].metainfo
+        if tuple(meta["img_shape"][:2]) != tuple(meta["ori_shape"][:2]):
+            runner.logger.warning(
+                f"the test pipeline resizes images from {meta['ori_shape']} to {meta['img_shape']}: "
+                "eps is the norm of a perturbation of the resized image"
+            )
         started = time.perf_counter()
         network = model.lipschitz_audit(size, samples=inputs[:1], steps=3)
         preprocessing = model.preprocessing_norm()
         audit = {
             "bound": preprocessing * network.upper,
-            "lower_bound": preprocessing * network.lower,
+            "lower_bound": preprocessor_smallest_gain(model.data_preprocessor) * network.lower,
             "preprocessing": preprocessing,
             "network": network.upper,
         }
@@ -221,71 +223,14 @@ class CertificationHook(Hook):
             f"together {audit['bound']:.6f}; {time.perf_counter() - started:.1f} s"
         )
 
-    def _draw(
-        self,
-        runner: Runner,
-        entry: dict[str, Any],
-        sample: BaseDataElement,
-        image: torch.Tensor,
-        prediction: np.ndarray,
-        radius: np.ndarray,
-    ) -> None:
-        pixels = image.cpu().permute(1, 2, 0).numpy()
-        if _unwrapped(runner.model).data_preprocessor._channel_conversion:
-            pixels = pixels[..., ::-1]
-        meta = self.dataset.metainfo
-        valid = max(entry["valid"], 1)
-        accuracy = ", ".join(
-            f"{100 * (entry['correct'] - lost) / valid:.1f}% at {eps:g}"
-            for eps, lost in zip(entry["eps"], entry["correct_lost"], strict=True)
-        )
-        save_certificate_figure(
-            Path(self.show_dir) / f"{entry['image']}.png",
-            pixels,
-            sample.gt_sem_seg.data[0].cpu().numpy(),
-            prediction,
-            radius,
-            meta["classes"],
-            meta["palette"],
-            f"{entry['image']}: pixel accuracy {100 * entry['correct'] / valid:.1f}%, "
-            f"certified {accuracy}",
-            self.metric.ignore_index,
-        )
-
-    def _certificate(self, runner: Runner) -> dict[str, Any]:
-        summary = self.metric.summary
-        entries = list(self.store.finished().values())
-        classes = self.dataset.metainfo["classes"]
+    def _certificate(self, runner: Runner, entries: list[dict[str, Any]]) -> dict[str, Any]:
         model = _unwrapped(runner.model)
-
-        def named(row: dict[str, Any]) -> dict[str, Any]:
-            per_class = dict(zip(classes, row["per_class"], strict=True))
-            return {**row, "per_class": per_class}
-
-        lipschitz = json.loads((self.store.folder / "audit.json").read_text())
-        # The audit was made at the size of the first image; other sizes may have larger bounds.
-        lipschitz["bound"] = max(entry["lipschitz"] for entry in entries)
-        lipschitz["network"] = lipschitz["bound"] / lipschitz["preprocessing"]
-        forward = float(np.mean([entry["seconds_forward"] for entry in entries]))
-        certifying = float(np.mean([entry["seconds_certificate"] for entry in entries]))
-        return {
-            "schema": 1,
-            "method": "lipschitz",
-            "norm": "l2",
-            "units": "[0,1] input pixels",
-            "images": summary["images"],
-            "seed": runner.seed,
-            "lipschitz": lipschitz,
-            "smoothing": None,
-            "clean": named(summary["clean"]),
-            "certified": [named(row) for row in summary["certified"]],
-            "radius": summary["radius"],
-            "cost": {
-                "forward_passes_per_image": 1,
-                "seconds_per_image": forward + certifying,
-                "seconds_forward_per_image": forward,
-            },
-            "model": {
+        return build_certificate(
+            self.metric.summary,
+            entries,
+            json.loads((self.store.folder / "audit.json").read_text()),
+            self.dataset.metainfo["classes"],
+            {
                 "type": type(model).__name__,
                 "backbone": type(model.backbone).__name__,
                 "decode_head": type(model.decode_head).__name__,
@@ -293,18 +238,10 @@ class CertificationHook(Hook):
                 "checkpoint": Path(runner.cfg.load_from or "").name,
                 "weights_sha256": self.checkpoint_digest,
             },
-            "environment": environment(),
-        }
+            vanish_share=self.metric.region_query.vanish_share,
+            seed=runner.seed,
+        )
 
 
 def _unwrapped(model: torch.nn.Module) -> torch.nn.Module:
     return model.module if is_model_wrapper(model) else model
-
-
-def _digest(state_dict: dict[str, torch.Tensor]) -> str:
-    """SHA-256 of all weights, so that a resumed certification has the same ones."""
-    digest = hashlib.sha256()
-    for key in sorted(state_dict):
-        digest.update(key.encode())
-        digest.update(state_dict[key].detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

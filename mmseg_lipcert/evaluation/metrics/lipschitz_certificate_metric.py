@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
 
-from mmseg_lipcert.certificates import dataset_summary, image_entry
+from mmseg_lipcert.certificates import RegionQuery, dataset_summary, image_entry
 from mmseg_lipcert.certificates.cells import cell_indices, cell_label_counts
-from mmseg_lipcert.certificates.validation import check_eps
+from mmseg_lipcert.certificates.validation import check_eps, check_share
 
 
 @METRICS.register_module()
@@ -21,17 +22,27 @@ class LipschitzCertificateMetric(BaseMetric):
     Each image becomes one small entry (:func:`mmseg_lipcert.certificates.image_entry`), the
     dataset figures come from the entries alone
     (:func:`mmseg_lipcert.certificates.dataset_summary`). Samples must carry ``seg_logits`` at
-    native resolution and ``lipschitz_bound``, as :class:`LipEncoderDecoder` gives them.
+    native resolution and ``lipschitz_bound``, as :class:`LipEncoderDecoder` gives them; with a
+    free classifier also ``classifier``, as the bound is then that of the features.
 
     Args:
         eps (Sequence[float]): Norms of the perturbation, images in [0, 1].
         thresholds (Sequence[float]): Pixel accuracies whose robustness radius is reported.
+        shares (Sequence[float]): Shares of the pixels of an image, in (0, 1], for the curve of the
+            radius below which less than a share can change.
+        vanish_share (float): Share of the pixels of an object (a connected component of the
+            labels) whose loss counts as vanishing. Defaults to 0.9.
+        min_region_pixels (int): Smaller objects are left out. Defaults to 50.
+        fabricate_classes (Sequence[str | int]): Classes, by name or index, whose invention is
+            certified. None by default: each costs another pass over the logits.
+        fabricate_pixels (int): New pixels of a class that count as an invention. Defaults to 200.
         ignore_index (int): Label of ignored pixels. Defaults to 255.
         collect_device (str): ``'cpu'`` or ``'gpu'``. Defaults to ``'cpu'``.
         prefix (str, optional): Prefix of the metric names. Defaults to ``'certified'``.
 
     Raises:
-        ValueError: If an eps is negative or not finite.
+        ValueError: If an eps is negative or not finite, or a share or a number of pixels out of
+            range.
     """
 
     default_prefix = "certified"
@@ -40,6 +51,11 @@ class LipschitzCertificateMetric(BaseMetric):
         self,
         eps: Sequence[float] = (0.05, 0.1, 0.17, 0.5, 1.0),
         thresholds: Sequence[float] = (0.5, 0.6, 0.7, 0.8),
+        shares: Sequence[float] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
+        vanish_share: float = 0.9,
+        min_region_pixels: int = 50,
+        fabricate_classes: Sequence[str | int] = (),
+        fabricate_pixels: int = 200,
         ignore_index: int = 255,
         collect_device: str = "cpu",
         prefix: str | None = None,
@@ -47,6 +63,11 @@ class LipschitzCertificateMetric(BaseMetric):
         super().__init__(collect_device, prefix)
         self.eps = check_eps(list(eps))
         self.thresholds = list(thresholds)
+        self.shares = [check_share(share, "shares") for share in shares]
+        self.fabricate_classes = list(fabricate_classes)
+        self._regions = RegionQuery(
+            vanish_share, min_region_pixels, fabricate_pixels=fabricate_pixels
+        )
         self.ignore_index = ignore_index
         #: Folder that image names are relative to; the certification hook sets it.
         self.image_root: str | None = None
@@ -78,6 +99,7 @@ class LipschitzCertificateMetric(BaseMetric):
                 sample["lipschitz_bound"],
                 sample["img_shape"],
                 sample["logit_stride"],
+                sample.get("classifier"),
             )
             entry["image"] = self.image_name(sample["img_path"])
             entry["seconds_certificate"] = time.perf_counter() - start
@@ -90,18 +112,23 @@ class LipschitzCertificateMetric(BaseMetric):
         lipschitz: float,
         network_size: tuple[int, int],
         stride: int = 1,
+        classifier: torch.Tensor | None = None,
     ) -> dict[str, Any]:
         """Certify one image; usable without a runner.
 
         Args:
             logits (Tensor): Native logits (K, h, w).
             target (Tensor): Labels (H, W), at the original size of the image.
-            lipschitz (float): Joint bound from images in [0, 1] to the logits.
+            lipschitz (float): Joint bound from images in [0, 1] to the logits, or to the features
+                with ``classifier``.
             network_size (tuple[int, int]): Size of the image that entered the network.
             stride (int): Rows of that image per row of logits. Defaults to 1.
+            classifier (Tensor, optional): Weights (K, C) of an unconstrained last 1x1 layer.
 
         Returns:
-            dict: The entry of :func:`mmseg_lipcert.certificates.image_entry`.
+            dict: The entry of :func:`mmseg_lipcert.certificates.image_entry`. Its ``regions`` and
+            ``fabrication`` are None when logits and labels differ in size: an object is a set of
+            label pixels, which then share their logits with pixels outside of it.
         """
         target = target.to(logits.device)
         if target.shape != logits.shape[1:]:
@@ -110,14 +137,41 @@ class LipschitzCertificateMetric(BaseMetric):
                 for original, resized in zip(target.shape, network_size[:2], strict=True)
             )
             classes = max(2, logits.shape[0])
-            target = cell_label_counts(target, rows, columns, tuple(logits.shape[1:]), classes)
+            size = tuple(logits.shape[1:])
+            target = cell_label_counts(target, rows, columns, size, classes, self.ignore_index)
         return image_entry(
             logits,
             target,
             self.eps,
             lipschitz,
             thresholds=self.thresholds,
+            shares=self.shares,
+            regions=self.region_query,
             ignore_index=self.ignore_index,
+            classifier=classifier,
+        )
+
+    @property
+    def region_query(self) -> RegionQuery:
+        """What is certified about regions; it needs the dataset's classes if any is named.
+
+        Raises:
+            ValueError: If a class of ``fabricate_classes`` is not one of the dataset's.
+        """
+        return replace(
+            self._regions,
+            fabricate_classes=[self._class_index(name) for name in self.fabricate_classes],
+        )
+
+    def _class_index(self, name: str | int) -> int:
+        classes = (self.dataset_meta or {}).get("classes", ())
+        if name in classes:
+            return classes.index(name)
+        if isinstance(name, int) and (not classes or 0 <= name < len(classes)):
+            return name
+        raise ValueError(
+            f"fabricate_classes: {name!r} is no class of the dataset, which has "
+            f"{len(classes)}: {', '.join(classes)}"
         )
 
     def image_name(self, path: str) -> str:

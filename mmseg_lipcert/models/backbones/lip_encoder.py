@@ -53,7 +53,7 @@ class LipEncoder(BaseModule):
         table = self.SIZES[size]
         make = LayerFactory.from_cfg(layers_cfg)
         self.out_channels = table["widths"]
-        self.stride = table["stem"] * prod(table["strides"])
+        self.total_stride = table["stem"] * prod(table["strides"])
         self.stem = make.down(in_channels, table["widths"][0], table["stem"])
         self.stages = nn.ModuleList()
         previous = table["widths"][0]
@@ -67,7 +67,7 @@ class LipEncoder(BaseModule):
             previous = width
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Encode ``x``, shape (N, 3, H, W) with H, W multiples of ``stride``.
+        """Encode ``x``, shape (N, 3, H, W) with H, W multiples of ``total_stride``.
 
         Returns one feature map per stage. Only one of them may feed the decode head, or their
         energies add up (the audit accounts for it).

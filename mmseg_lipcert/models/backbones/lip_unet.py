@@ -60,7 +60,7 @@ class LipUNet(BaseModule):
         stem, widths, depth = (self.SIZES[size][key] for key in ("stem", "widths", "depth"))
         make = LayerFactory.from_cfg(layers_cfg)
         self.out_channels = (widths[0],)
-        self.stride = stem * 2 ** (len(widths) - 1)
+        self.total_stride = stem * 2 ** (len(widths) - 1)
         self.stem = make.down(in_channels, widths[0], stem)
         self.encoders, self.downs = nn.ModuleList(), nn.ModuleList()
         self.ups, self.decoders = nn.ModuleList(), nn.ModuleList()
@@ -76,7 +76,7 @@ class LipUNet(BaseModule):
         self.bottom = make.stage(widths[-1], 2 * depth)
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
-        """Map ``x``, shape (N, 3, H, W) with H, W multiples of ``stride``, to one feature map.
+        """Map ``x``, shape (N, 3, H, W), H and W multiples of ``total_stride``, to one feature map.
 
         The feature map has shape (N, widths[0], H / stem, W / stem).
         """

@@ -19,6 +19,9 @@ class LipDecodeHead(BaseDecodeHead):
         upsample_channels (tuple[int, ...]): Channels behind each up-sampling step; the last ones
             are the classifier's input. An empty tuple keeps the resolution of the feature map.
         upsample_factor (int): Factor of one step. Defaults to 2.
+        free_classifier (bool): Leave the last 1x1 layer unconstrained. The certificate then bounds
+            the features in front of it and divides margins by the distances between the
+            classifier's rows. Defaults to False: an orthogonal classifier.
         layers_cfg (dict, optional): Keyword arguments of :class:`LayerFactory`.
         **kwargs: Arguments of MMSegmentation's ``BaseDecodeHead``.
 
@@ -33,6 +36,7 @@ class LipDecodeHead(BaseDecodeHead):
         *,
         upsample_channels: tuple[int, ...] = (),
         upsample_factor: int = 2,
+        free_classifier: bool = False,
         layers_cfg: dict | None = None,
         dropout_ratio: float = 0,
         **kwargs,
@@ -47,7 +51,11 @@ class LipDecodeHead(BaseDecodeHead):
         for width in upsample_channels:
             self.upsample.append(make.up(channels, width, upsample_factor))
             channels = width
-        self.conv_seg = make.linear(channels, self.out_channels)
+        self.free_classifier = free_classifier
+        if free_classifier:
+            self.conv_seg = nn.Conv2d(channels, self.out_channels, 1)
+        else:
+            self.conv_seg = make.linear(channels, self.out_channels)
 
     def upsample_and_classify(self, features: Tensor) -> Tensor:
         """Map features (N, channels, h, w) to logits (N, K, H, W).
@@ -56,4 +64,5 @@ class LipDecodeHead(BaseDecodeHead):
         """
         features = self.upsample(features)
         with torch.autocast(features.device.type, enabled=False):
-            return self.conv_seg(features.to(self.conv_seg.conv.bias.dtype))
+            half = features.dtype in (torch.bfloat16, torch.float16)
+            return self.conv_seg(features.float() if half else features)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 
 import torch
 from mmengine.structures import PixelData
@@ -27,8 +28,9 @@ class LipEncoderDecoder(EncoderDecoder):
       made once when evaluation begins and dropped when training goes on or weights are loaded.
     - ``seg_logits`` of a prediction are the head's native logits, never interpolated;
       ``pred_sem_seg`` has the original size of the image, by nearest-neighbor repetition.
-    - :meth:`lipschitz_audit` bounds the map from images in [0, 1] to these logits, from the weights
-      that run.
+    - :meth:`lipschitz_audit` bounds the map from the network's input to these logits, from the
+      weights that run. With ``free_classifier`` in the decode head it bounds the features in front
+      of the classifier, and predictions carry the classifier.
 
     Args:
         *args: Arguments of ``EncoderDecoder``.
@@ -74,10 +76,19 @@ class LipEncoderDecoder(EncoderDecoder):
             self.__dict__["_folded"] = folded
         return self._folded
 
+    @property
+    def certified_network(self) -> nn.Module:
+        """The part of the folded network that is audited: all of it, or up to the classifier."""
+        if not self.decode_head.free_classifier:
+            return self.network
+        features = copy.deepcopy(self.network)
+        features.decode_head.conv_seg = nn.Identity().eval()
+        return features
+
     def lipschitz_audit(
         self, image_size: tuple[int, int], samples: Tensor | None = None, steps: int = 15
     ) -> LipschitzAudit:
-        """Bound the joint l2 norm of the network at one image size, from the weights that run.
+        """Bound the joint l2 norm of the certified network, from the weights that run.
 
         Args:
             image_size (tuple[int, int]): Height and width of the network's input.
@@ -90,10 +101,9 @@ class LipEncoderDecoder(EncoderDecoder):
         """
         if self.training:
             raise RuntimeError("the audit needs evaluation mode: call model.eval() first")
-        if samples is not None:
-            self._audits[image_size] = audit(self.network, (1, 3, *image_size), samples, steps)
-        elif image_size not in self._audits:
-            self._audits[image_size] = audit(self.network, (1, 3, *image_size))
+        if samples is not None or image_size not in self._audits:
+            network = self.certified_network
+            self._audits[image_size] = audit(network, (1, 3, *image_size), samples, steps)
         return self._audits[image_size]
 
     def preprocessing_norm(self) -> float:
@@ -101,7 +111,7 @@ class LipEncoderDecoder(EncoderDecoder):
         return preprocessor_norm(self.data_preprocessor)
 
     def lipschitz_bound(self, image_size: tuple[int, int]) -> float:
-        """Joint l2 Lipschitz bound from images in [0, 1] to the native logits."""
+        """Joint l2 Lipschitz bound from images in [0, 1] to the native logits (or features)."""
         return self.preprocessing_norm() * self.lipschitz_audit(image_size).upper
 
     def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
@@ -143,6 +153,8 @@ class LipEncoderDecoder(EncoderDecoder):
         carried = dict(logit_stride=-(-inputs.shape[2] // logits.shape[2]))
         if self.attach_bound:
             carried["lipschitz_bound"] = self.lipschitz_bound(tuple(inputs.shape[2:]))
+            if self.decode_head.free_classifier:
+                carried["classifier"] = self.network.decode_head.conv_seg.weight.flatten(1)
         if data_samples is None:
             shape = dict(ori_shape=tuple(inputs.shape[2:]), img_shape=tuple(inputs.shape[2:]))
             data_samples = [SegDataSample(metainfo=shape) for _ in inputs]

@@ -25,7 +25,7 @@ class NativeLogits(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Map preprocessed images (N, 3, H, W) to logits (N, K, ceil(H/s), ceil(W/s))."""
         height, width = inputs.shape[2:]
-        divisor = getattr(self.backbone, "stride", 1)
+        divisor = getattr(self.backbone, "total_stride", 1)
         inputs = F.pad(inputs, (0, -width % divisor, 0, -height % divisor))
         features = self.backbone(inputs)
         if self.neck is not None:

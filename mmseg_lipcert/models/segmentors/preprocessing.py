@@ -37,3 +37,13 @@ def preprocessor_norm(data_preprocessor: nn.Module) -> float:
     return preprocessing_norm(
         data_preprocessor.mean.flatten().tolist(), data_preprocessor.std.flatten().tolist()
     )
+
+
+def preprocessor_smallest_gain(data_preprocessor: nn.Module) -> float:
+    """Smallest factor by which the preprocessing scales a perturbation: ``255 / max(std)``.
+
+    A measured lower bound of the network times this factor is one from images in [0, 1].
+    """
+    if not data_preprocessor._enable_normalize:
+        return 255.0
+    return 255.0 / float(data_preprocessor.std.max())

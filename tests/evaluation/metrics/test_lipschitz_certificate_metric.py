@@ -1,7 +1,14 @@
+import json
+
 import pytest
 import torch
 
-from mmseg_lipcert.certificates import worst_case
+from mmseg_lipcert.certificates import (
+    change_curve,
+    fabrication_radii,
+    vanishing_regions,
+    worst_case,
+)
 from mmseg_lipcert.evaluation.metrics import LipschitzCertificateMetric
 
 EPS = [0.1, 0.4]
@@ -89,3 +96,78 @@ def test_prediction_without_bound_is_refused():
 def test_bad_eps(eps):
     with pytest.raises(ValueError, match=str(eps)):
         LipschitzCertificateMetric(eps=[0.1, eps])
+
+
+def test_regions_inventions_and_curve_are_those_of_the_certificates():
+    sample = prediction("a", 0, (20, 30))
+    logits, target = sample["seg_logits"]["data"], sample["gt_sem_seg"]["data"][0]
+    metric = LipschitzCertificateMetric(
+        eps=EPS,
+        shares=[0.1, 0.3],
+        vanish_share=0.6,
+        min_region_pixels=4,
+        fabricate_classes=["car", 0],
+        fabricate_pixels=5,
+    )
+    metric.dataset_meta = dict(classes=("road", "sky", "car", "bus"))
+    metric.process({}, [sample])
+    entry = json.loads(json.dumps(metric.results[0]))
+    regions, _ = vanishing_regions(logits, target, 1.5, share=0.6, min_pixels=4)
+    assert len(regions) > 5
+    assert [(r["class"], r["radius"]) for r in entry["regions"]] == [
+        (region.class_index, region.radius) for region in regions
+    ]
+    for row, c in zip(entry["fabrication"], (2, 0), strict=True):
+        radius = fabrication_radii(logits, target, c, [5], 1.5).item()
+        assert row == {"class": c, "pixels": 5, "radius": radius}
+    assert [point["radius"] for point in entry["curve"]] == pytest.approx(
+        change_curve(logits, target, 1.5, [0.1, 0.3]).tolist()
+    )
+
+
+def test_nothing_is_invented_unless_asked_and_small_regions_are_left_out():
+    metric = LipschitzCertificateMetric(eps=EPS, min_region_pixels=10**4)
+    metric.process({}, [prediction("a", 0, (20, 30))])
+    assert metric.results[0]["regions"] == [] and metric.results[0]["fabrication"] == []
+
+
+def test_no_regions_where_logits_are_coarser_than_labels():
+    metric = LipschitzCertificateMetric(eps=EPS)
+    entry = metric.calculate(torch.randn(3, 4, 4), torch.zeros(8, 8).long(), 1.0, (8, 8), stride=2)
+    assert entry["regions"] is None and entry["fabrication"] is None
+
+
+def test_margins_of_a_free_classifier_are_measured_in_its_features():
+    classifier = 3 * torch.randn(4, 6, generator=torch.Generator().manual_seed(1))
+    sample = prediction("a", 0, (20, 30), classifier=classifier)
+    logits, target = sample["seg_logits"]["data"], sample["gt_sem_seg"]["data"][0]
+    _, figures = evaluate([sample])
+    (expected,) = worst_case(
+        logits, target, "pixel_accuracy", 0.4, 1.5, classifier=classifier
+    ).tolist()
+    assert figures["certified/pixel_accuracy@0.4"] == pytest.approx(expected)
+    (plain,) = worst_case(logits, target, "pixel_accuracy", 0.4, 1.5).tolist()
+    assert expected < plain, "ignoring the classifier would certify too much"
+    entry = LipschitzCertificateMetric(eps=EPS, min_region_pixels=4).calculate(
+        logits, target, 1.5, (20, 30), classifier=classifier
+    )
+    regions, _ = vanishing_regions(logits, target, 1.5, min_pixels=4, classifier=classifier)
+    assert [r["radius"] for r in entry["regions"]] == [region.radius for region in regions]
+
+
+@pytest.mark.parametrize("name", ["boat", 9])
+def test_unknown_class_is_named(name):
+    metric = LipschitzCertificateMetric(fabricate_classes=[name])
+    metric.dataset_meta = dict(classes=("road", "sky", "car", "bus"))
+    with pytest.raises(ValueError, match=f"{name!r} is no class of the dataset.*road, sky"):
+        metric.process({}, [prediction("a", 0)])
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("shares", [0.0]), ("vanish_share", 1.5), ("min_region_pixels", 0), ("fabricate_pixels", 0)],
+)
+def test_bad_option(option, value):
+    number = value[0] if isinstance(value, list) else value
+    with pytest.raises(ValueError, match=f"must be .*{number}"):
+        LipschitzCertificateMetric(**{option: value})

@@ -8,7 +8,7 @@ from mmseg_lipcert.models.backbones import LipEncoder
 def test_feature_maps_of_every_size(size):
     table = LipEncoder.SIZES[size]
     backbone = LipEncoder(size).eval()
-    height, width = 2 * backbone.stride, 3 * backbone.stride
+    height, width = 2 * backbone.total_stride, 3 * backbone.total_stride
     features = backbone(torch.zeros(1, 3, height, width))
     assert [feature.shape[1] for feature in features] == list(table["widths"])
     assert features[-1].shape[2:] == (2, 3)

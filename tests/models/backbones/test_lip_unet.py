@@ -9,7 +9,7 @@ from mmseg_lipcert.models.backbones import LipUNet
 def test_feature_map_of_every_size(size, skip):
     table = LipUNet.SIZES[size]
     backbone = LipUNet(size, skip).eval()
-    height, width = backbone.stride, 2 * backbone.stride
+    height, width = backbone.total_stride, 2 * backbone.total_stride
     (feature,) = backbone(torch.zeros(1, 3, height, width))
     stem = table["stem"]
     assert feature.shape == (1, table["widths"][0], height // stem, width // stem)

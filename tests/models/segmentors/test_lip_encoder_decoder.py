@@ -5,6 +5,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
+from mmseg_lipcert.certificates import flip_costs
 from mmseg_lipcert.models.layers import OrthogonalLayer
 from mmseg_lipcert.models.segmentors import NativeLogits
 
@@ -193,3 +194,44 @@ def test_plain_layers_can_replace_the_constrained_ones(mmseg_scope):
     model = MODELS.build(config).eval()
     assert any(type(module) is nn.Conv2d for module in model.backbone.modules())
     assert model.lipschitz_audit(SIZE).upper > 1.01, "an unconstrained layer must show"
+
+
+def free_classifier_model():
+    config = model_config()
+    config["decode_head"]["free_classifier"] = True
+    model = MODELS.build(config)
+    nn.init.normal_(model.decode_head.conv_seg.weight, std=3.0)
+    return model.eval()
+
+
+def test_free_classifier_is_certified_through_its_weights(mmseg_scope):
+    model = free_classifier_model()
+    model.attach_bound = True
+    x = torch.rand(1, 3, *SIZE) - 0.5
+    (result,) = model.predict(x)
+    assert result.metainfo["lipschitz_bound"] <= 1.01, "the features are 1-Lipschitz"
+    weight = result.metainfo["classifier"]
+    torch.testing.assert_close(weight, model.decode_head.conv_seg.weight.detach().flatten(1))
+    features = model.certified_network(x)
+    logits = torch.einsum("kc,nchw->nkhw", weight, features)
+    logits = logits + model.decode_head.conv_seg.bias[:, None, None]
+    torch.testing.assert_close(result.seg_logits.data, logits[0].detach(), atol=1e-5, rtol=1e-5)
+
+
+def test_no_perturbation_beats_the_costs_through_a_free_classifier(mmseg_scope):
+    model = free_classifier_model()
+    x = torch.rand(1, 3, *SIZE) - 0.5
+    bound = model.lipschitz_audit(SIZE).upper
+    with torch.no_grad():
+        logits = model.network(x)[0]
+    costs = flip_costs(logits, classifier=model.decode_head.conv_seg.weight.detach().flatten(1))
+    for index in costs.flatten().argsort()[:5].tolist():
+        delta = torch.zeros_like(x, requires_grad=True)
+        pixel = logits.flatten(1)[:, index]
+        own, other = pixel.topk(2).indices
+        budget = 0.999 * costs.flatten()[index].item() / bound
+        for _ in range(10):
+            moved = model.network(x + delta)[0].flatten(1)[:, index]
+            (slope,) = torch.autograd.grad(moved[other] - moved[own], delta)
+            delta = (budget * slope / slope.norm()).requires_grad_(True)
+            assert model.network(x + delta)[0].flatten(1)[:, index].argmax() == own

@@ -4,7 +4,7 @@ from mmengine.model import BaseDataPreprocessor, ImgDataPreprocessor
 from mmseg.models import SegDataPreProcessor
 
 from mmseg_lipcert.lipschitz import AuditError
-from mmseg_lipcert.models.segmentors import preprocessor_norm
+from mmseg_lipcert.models.segmentors import preprocessor_norm, preprocessor_smallest_gain
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 
@@ -41,3 +41,9 @@ def test_without_normalization_the_network_reads_gray_levels():
 def test_unknown_map_is_refused(kind):
     with pytest.raises(AuditError, match=kind.__name__):
         preprocessor_norm(kind())
+
+
+def test_no_channel_is_scaled_by_less_than_the_smallest_gain():
+    preprocessor = SegDataPreProcessor(mean=MEAN, std=STD)
+    assert preprocessor_smallest_gain(preprocessor) == pytest.approx(255 / 58.395)
+    assert preprocessor_smallest_gain(SegDataPreProcessor()) == 255

@@ -1,0 +1,71 @@
+"""From the figures of a dataset to the content of certificate.json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .certificate_file import environment
+
+
+def build_certificate(
+    summary: dict[str, Any],
+    entries: Sequence[dict[str, Any]],
+    audit: dict[str, float],
+    classes: Sequence[str],
+    model: dict[str, str],
+    *,
+    vanish_share: float,
+    seed: int | None,
+) -> dict[str, Any]:
+    """Assemble a Lipschitz certificate as ``certificate.schema.json`` describes it.
+
+    Args:
+        summary: Of :func:`mmseg_lipcert.certificates.dataset_summary`.
+        entries: Of the images, with ``seconds_forward`` and ``seconds_certificate``.
+        audit: ``bound``, ``lower_bound``, ``preprocessing`` and ``network`` at the size of the
+            first image.
+        classes: Class names.
+        model: What was certified: type, config, checkpoint, digest of the weights.
+        vanish_share: Share of an object whose loss counted as vanishing.
+        seed: Random seed of the run.
+
+    Returns:
+        The certificate; NaN and infinite values are written by ``certificate_json``.
+    """
+    # The audit was made at the size of the first image; other sizes may have larger bounds.
+    bound = max(entry["lipschitz"] for entry in entries)
+    forward = float(np.mean([entry["seconds_forward"] for entry in entries]))
+    certifying = float(np.mean([entry["seconds_certificate"] for entry in entries]))
+
+    def named(row: dict[str, Any]) -> dict[str, Any]:
+        return {**row, "per_class": dict(zip(classes, row["per_class"], strict=True))}
+
+    def by_class(rows: list[dict] | None, **constants: float) -> list[dict] | None:
+        return rows and [{**row, "class": classes[row["class"]], **constants} for row in rows]
+
+    return {
+        "schema": 1,
+        "method": "lipschitz",
+        "norm": "l2",
+        "units": "[0,1] input pixels",
+        "images": summary["images"],
+        "seed": seed,
+        "lipschitz": {**audit, "bound": bound, "network": bound / audit["preprocessing"]},
+        "smoothing": None,
+        "clean": named(summary["clean"]),
+        "certified": [named(row) for row in summary["certified"]],
+        "radius": summary["radius"],
+        "curve": summary["curve"],
+        "regions": by_class(summary["regions"], vanish_share=vanish_share),
+        "fabrication": by_class(summary["fabrication"]),
+        "cost": {
+            "forward_passes_per_image": 1,
+            "seconds_per_image": forward + certifying,
+            "seconds_forward_per_image": forward,
+        },
+        "model": model,
+        "environment": environment(),
+    }

@@ -1,0 +1,70 @@
+import json
+
+import jsonschema
+import pytest
+import torch
+
+from mmseg_lipcert.certificates import RegionQuery, dataset_summary, image_entry
+from mmseg_lipcert.report import CERTIFICATE_SCHEMA, build_certificate, certificate_json
+
+CLASSES = ("road", "car", "sky")
+MODEL = dict(type="LipEncoderDecoder", config="a.py", checkpoint="a.pth", weights_sha256="0")
+AUDIT = dict(bound=1.5, lower_bound=0.7, preprocessing=1.5, network=1.0)
+
+
+def entry(seed, lipschitz, counts=False):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(3, 9, 9, generator=generator)
+    target = torch.randint(0, 2, (9, 9), generator=generator)
+    if counts:
+        target = torch.nn.functional.one_hot(target, 3).permute(2, 0, 1)
+    query = RegionQuery(min_pixels=2, fabricate_classes=(1,), fabricate_pixels=80)
+    found = image_entry(
+        logits, target, [0.1], lipschitz, thresholds=[0.5], shares=[0.1], regions=query
+    )
+    return {**found, "seconds_forward": 2.0 + seed, "seconds_certificate": 1.0}
+
+
+def build(entries):
+    certificate = build_certificate(
+        dataset_summary(entries), entries, AUDIT, CLASSES, MODEL, vanish_share=0.9, seed=None
+    )
+    written = json.loads(certificate_json(certificate))
+    jsonschema.validate(written, json.loads(CERTIFICATE_SCHEMA.read_text()))
+    return written
+
+
+def test_largest_bound_of_all_images_is_the_bound():
+    found = build([entry(0, 1.5), entry(1, 3.0)])["lipschitz"]
+    assert found == dict(bound=3.0, lower_bound=0.7, preprocessing=1.5, network=2.0)
+
+
+def test_times_are_means():
+    assert build([entry(0, 1.5), entry(1, 1.5)])["cost"] == dict(
+        forward_passes_per_image=1, seconds_per_image=3.5, seconds_forward_per_image=2.5
+    )
+
+
+def test_classes_have_their_names_and_infinity_is_a_string():
+    found = build([entry(0, 1.5), entry(1, 1.5)])
+    assert list(found["clean"]["per_class"]) == list(CLASSES)
+    assert [row["class"] for row in found["regions"]] == list(CLASSES)
+    assert found["regions"][0]["count"] > 0 and found["regions"][0]["vanish_share"] == 0.9
+    assert found["regions"][2]["count"] == 0 and found["regions"][2]["median_radius"] is None
+    assert found["fabrication"] == [
+        {"class": "car", "pixels": 80, "median_radius": "inf", "smallest_radius": "inf"}
+    ]
+    assert found["curve"][0]["share"] == 0.1 and found["curve"][0]["radius"] > 0
+
+
+def test_no_regions_without_a_logit_for_every_label_pixel():
+    found = build([entry(0, 1.5), entry(1, 1.5, counts=True)])
+    assert found["regions"] is None and found["fabrication"] is None
+
+
+@pytest.mark.parametrize("key", ["curve", "regions", "fabrication"])
+def test_schema_demands_every_part(key):
+    written = build([entry(0, 1.5)])
+    del written[key]
+    with pytest.raises(jsonschema.ValidationError, match=key):
+        jsonschema.validate(written, json.loads(CERTIFICATE_SCHEMA.read_text()))

@@ -203,7 +203,7 @@ class CertificationHook(Hook):
         meta = data_batch["data_samples"][0].metainfo
         if tuple(meta["img_shape"][:2]) != tuple(meta["ori_shape"][:2]):
             runner.logger.warning(
-                f"the test pipeline resizes images from {meta['ori_shape']} to {meta['img_shape']}: "
+                f"the test pipeline resizes images ({meta['ori_shape']} to {meta['img_shape']}): "
                 "eps is the norm of a perturbation of the resized image"
             )
         started = time.perf_counter()

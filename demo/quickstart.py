@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = "configs/lip_unet/lip-unet_s_40e_street-scenes-256x512.py"
+CONFIG = "configs/lip_unet/lip-unet_s_30e_street-scenes-256x512.py"
 CHECKPOINT = "demo/checkpoints/lip-unet_s_street-scenes.pth"
 EPS = ("0.05", "0.1", "0.17", "0.5", "1.0")
 

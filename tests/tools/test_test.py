@@ -10,7 +10,11 @@ import jsonschema
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmseg.registry import DATASETS, MODELS
 
+from mmseg_lipcert.certificates import worst_case
 from mmseg_lipcert.engine import CertificationError
 from mmseg_lipcert.report import CERTIFICATE_SCHEMA
 from mmseg_lipcert.utils.cli import CommandLineError
@@ -275,7 +279,6 @@ def test_stock_testing_works_without_certification(project, test_tool, tmp_path,
 
 
 def test_config_alone_certifies_with_the_stock_runner(finished, project, tmp_path, mmseg_scope):
-    from mmengine.config import Config
     from mmengine.runner import Runner
 
     config = Config.fromfile(project.config)
@@ -290,7 +293,6 @@ def test_config_alone_certifies_with_the_stock_runner(finished, project, tmp_pat
 
 
 def test_random_weights_are_refused(project, tmp_path, mmseg_scope):
-    from mmengine.config import Config
     from mmengine.runner import Runner
 
     config = Config.fromfile(project.config)
@@ -299,3 +301,32 @@ def test_random_weights_are_refused(project, tmp_path, mmseg_scope):
     config.test_evaluator = dict(type="LipschitzCertificateMetric")
     with pytest.raises(CertificationError, match="no checkpoint was loaded"):
         Runner.from_cfg(config).test()
+
+
+def test_free_classifier_is_certified_through_its_weights(project, tmp_path, test_tool):
+    options = ["--cfg-options", "model.decode_head.free_classifier=True"]
+    config = Config.fromfile(project.config)
+    config.model.decode_head.free_classifier = True
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        model = MODELS.build(config.model)
+        dataset = DATASETS.build(config.test_dataloader.dataset)
+    torch.nn.init.normal_(model.decode_head.conv_seg.weight, std=5.0)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / "free.pth")
+    out = tmp_path / "out"
+    arguments = [project.config, tmp_path / "free.pth", "--certify", "--eps", 0.3, "--out", out]
+    test_tool(*arguments, *options)
+    model.eval()
+    expected = []
+    for data in dataset:
+        target = data["data_samples"].gt_sem_seg.data[0]
+        batch = dict(inputs=[data["inputs"]], data_samples=[data["data_samples"]])
+        with torch.no_grad():
+            logits = model.network(model.data_preprocessor(batch)["inputs"])[0]
+        weight = model.decode_head.conv_seg.weight.detach().flatten(1)
+        bound = model.lipschitz_bound(tuple(logits.shape[1:]))
+        value = worst_case(logits, target, "pixel_accuracy", 0.3, bound, classifier=weight)
+        expected.append(value.item())
+        wrong = worst_case(logits, target, "pixel_accuracy", 0.3, bound).item()
+        assert wrong > value.item(), "the bound of the features is not one of the logits"
+    result = certificate(out)["certified"][0]["pixel_accuracy"]
+    assert result == pytest.approx(np.mean(expected), abs=1e-6)

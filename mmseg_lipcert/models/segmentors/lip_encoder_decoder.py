@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 
 import torch
 from mmengine.structures import PixelData
@@ -10,6 +11,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from mmseg_lipcert.certificates import predicted_labels
 from mmseg_lipcert.certificates.cells import cell_indices, repeat_labels
 from mmseg_lipcert.lipschitz import LipschitzAudit, audit
 
@@ -145,11 +147,16 @@ class LipEncoderDecoder(EncoderDecoder):
             data_samples (list[SegDataSample], optional): Their samples; new ones by default.
 
         Returns:
-            list[SegDataSample]: With ``seg_logits`` (K, h, w) at native resolution and
+            list[SegDataSample]: With ``seg_logits`` (K, h, w) at native resolution (of a binary
+            head: shifted so that its threshold lies at 0) and
             ``pred_sem_seg`` (1, H0, W0) at the original size; the metainfo ``logit_stride`` says
             how many rows of the network's image one row of logits stands for.
         """
         logits = self.network(inputs)
+        if self.out_channels == 1:
+            logits = logits - math.log(
+                self.decode_head.threshold / (1 - self.decode_head.threshold)
+            )
         carried = dict(logit_stride=-(-inputs.shape[2] // logits.shape[2]))
         if self.attach_bound:
             carried["lipschitz_bound"] = self.lipschitz_bound(tuple(inputs.shape[2:]))
@@ -159,10 +166,7 @@ class LipEncoderDecoder(EncoderDecoder):
             shape = dict(ori_shape=tuple(inputs.shape[2:]), img_shape=tuple(inputs.shape[2:]))
             data_samples = [SegDataSample(metainfo=shape) for _ in inputs]
         for sample, native in zip(data_samples, logits, strict=True):
-            if len(native) > 1:
-                labels = native.argmax(dim=0)
-            else:
-                labels = (native[0].sigmoid() > self.decode_head.threshold).long()
+            labels = predicted_labels(native)
             meta = sample.metainfo
             rows, columns = (
                 cell_indices(original, resized, carried["logit_stride"])

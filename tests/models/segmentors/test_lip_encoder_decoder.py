@@ -235,3 +235,25 @@ def test_no_perturbation_beats_the_costs_through_a_free_classifier(mmseg_scope):
             (slope,) = torch.autograd.grad(moved[other] - moved[own], delta)
             delta = (budget * slope / slope.norm()).requires_grad_(True)
             assert model.network(x + delta)[0].flatten(1)[:, index].argmax() == own
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.9])
+def test_binary_head_is_certified_at_its_own_threshold(threshold, mmseg_scope):
+    config = model_config()
+    config["decode_head"].update(
+        num_classes=2,
+        out_channels=1,
+        threshold=threshold,
+        loss_decode=dict(type="CrossEntropyLoss", use_sigmoid=True),
+    )
+    model = MODELS.build(config).eval()
+    x = 10 * torch.randn(1, 3, *SIZE)
+    with torch.no_grad():
+        raw = model.network(x)[0, 0]
+    (result,) = model.predict(x)
+    expected = raw.sigmoid() > threshold
+    assert 0 < expected.sum() < expected.numel()
+    assert (result.pred_sem_seg.data[0] == expected).all()
+    costs = flip_costs(result.seg_logits.data)
+    to_threshold = (raw - torch.tensor(threshold).logit()).abs()
+    torch.testing.assert_close(costs.float(), to_threshold, atol=1e-5, rtol=1e-5)

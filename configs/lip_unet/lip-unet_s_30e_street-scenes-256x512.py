@@ -1,16 +1,14 @@
-# Trained on crops of 240x320, tested and certified on whole images of 360x480.
+# The small network of the quickstart; trained on crops, tested on whole scenes.
 _base_ = [
     "../_base_/models/lip_unet.py",
-    "../_base_/datasets/camvid.py",
+    "../_base_/datasets/street_scenes.py",
     "../_base_/schedules/schedule_40e.py",
     "../_base_/default_runtime.py",
 ]
-crop_size = (240, 320)
+crop_size = (192, 384)
 train_pipeline = [
     dict(type="LoadCheckedImage"),
     dict(type="LoadCheckedAnnotations"),
-    dict(type="CheckLabels", num_classes=11),
-    dict(type="RandomResize", scale=(480, 360), ratio_range=(0.6, 1.5), keep_ratio=True),
     dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PhotoMetricDistortion"),
@@ -21,6 +19,11 @@ train_dataloader = dict(
 )
 model = dict(
     data_preprocessor=dict(size=crop_size),
-    decode_head=dict(num_classes=11),
+    backbone=dict(size="S"),
+    decode_head=dict(in_channels=32, channels=32, upsample_channels=(32, 20)),
     train_cfg=dict(autocast="bfloat16"),  # activations only; kernels and inference stay in float32
 )
+max_epochs = 30
+train_cfg = dict(max_epochs=max_epochs)
+param_scheduler = _base_.param_scheduler
+param_scheduler[1].update(end=max_epochs, T_max=max_epochs)

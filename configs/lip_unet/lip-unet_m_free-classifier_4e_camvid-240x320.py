@@ -1,5 +1,6 @@
 # Fine-tunes a trained network with an unconstrained classifier, certified through its weights:
-#   python tools/train.py CONFIG --cfg-options load_from=CHECKPOINT_OF_lip-unet_m_44e_camvid
+#   python tools/model_converters/free_classifier.py CONFIG_44e CHECKPOINT_44e START.pth
+#   python tools/train.py THIS_CONFIG --cfg-options load_from=START.pth
 _base_ = "./lip-unet_m_44e_camvid-240x320.py"
 model = dict(decode_head=dict(free_classifier=True))
 max_epochs = 4

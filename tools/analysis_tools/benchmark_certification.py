@@ -26,7 +26,8 @@ from mmseg.registry import MODELS
 from prettytable import PrettyTable
 from torch import Tensor, nn
 
-from mmseg_lipcert.certificates import image_entry, worst_case
+from mmseg_lipcert.certificates import image_entry
+from mmseg_lipcert.certificates.image_problem import ImageProblem
 from mmseg_lipcert.evaluation.metrics import LipschitzCertificateMetric
 from mmseg_lipcert.models.segmentors import LipEncoderDecoder, NativeLogits
 from mmseg_lipcert.report import certificate_json, environment
@@ -167,8 +168,11 @@ def measure_certifying(
         metric.calculate(logits, target, 1.0, size, stride)
 
     def accuracy_and_stability() -> None:
-        for name in ("pixel_accuracy", "stability"):
-            worst_case(logits, native_target, name, metric.eps, 1.0)
+        # The part of the metric's work that these two need, in the same single pass.
+        problem = ImageProblem(logits, native_target)
+        budgets = np.square(metric.eps)
+        problem.correct_pixels(budgets.max()).gain(budgets)
+        problem.all_pixels(budgets.max()).gain(budgets)
 
     times: dict[str, list[float]] = {"forward": [], "certify": [], "accuracy_and_stability": []}
     for _ in range(repeat):

@@ -1,0 +1,31 @@
+"""The converted checkpoint computes the same logits with an unconstrained last layer."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmseg.registry import MODELS
+
+TOOL = Path(__file__).parents[2] / "tools" / "model_converters" / "free_classifier.py"
+
+
+def test_logits_stay_the_same(project, tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("free_classifier", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    output = tmp_path / "free.pth"
+    arguments = ["free_classifier.py", project.config, project.checkpoint, output]
+    monkeypatch.setattr(sys, "argv", [str(argument) for argument in arguments])
+    module.main()
+    config = Config.fromfile(project.config).model
+    config.decode_head.free_classifier = True
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        free = MODELS.build(config)
+    free.load_state_dict(torch.load(output)["state_dict"], strict=True)
+    x = torch.rand(1, 3, 32, 64) - 0.5
+    expected = project.model.eval().network(x)
+    assert type(free.decode_head.conv_seg) is torch.nn.Conv2d
+    torch.testing.assert_close(free.eval().network(x), expected, atol=1e-6, rtol=1e-5)

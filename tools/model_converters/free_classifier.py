@@ -1,0 +1,47 @@
+"""Turn the orthogonal classifier of a checkpoint into a free one, as a start for fine-tuning."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from mmengine.registry import DefaultScope
+from mmengine.runner.checkpoint import CheckpointLoader
+from mmseg.registry import MODELS
+
+from mmseg_lipcert.engine import check_state_dict
+from mmseg_lipcert.utils.cli import CommandLineError, load_config, run_main
+
+HEAD = "decode_head.conv_seg."
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="config of the network with the orthogonal classifier")
+    parser.add_argument("checkpoint", help="its checkpoint")
+    parser.add_argument("output", help="checkpoint for the same config with free_classifier=True")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Convert the checkpoint; the network computes the same logits before and after."""
+    args = parse_args()
+    if not Path(args.checkpoint).is_file():
+        raise CommandLineError(f"checkpoint {args.checkpoint} does not exist")
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        model = MODELS.build(load_config(args.config).model)
+    if getattr(model.decode_head, "free_classifier", True):
+        raise CommandLineError(f"the decode head of {args.config} has no orthogonal classifier")
+    state = CheckpointLoader.load_checkpoint(args.checkpoint, map_location="cpu")["state_dict"]
+    check_state_dict(model, state)
+    model.load_state_dict(state)
+    classifier = model.eval().network.decode_head.conv_seg.conv
+    state = {key: value for key, value in state.items() if not key.startswith(HEAD)}
+    state |= {HEAD + name: value.clone() for name, value in classifier.state_dict().items()}
+    torch.save(dict(state_dict=state, meta={}), args.output)
+
+
+if __name__ == "__main__":
+    run_main(main)

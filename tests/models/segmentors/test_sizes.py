@@ -20,7 +20,7 @@ def test_audited_bound(name, mmseg_scope):
     model = MODELS.build(Config.fromfile(path).model).eval()
     samples = torch.rand(1, 3, 64, 96) - 0.5
     audit = model.lipschitz_audit((64, 96), samples, steps=5)
-    assert 0.2 < audit.lower <= audit.upper <= 1.01
+    assert 0.1 < audit.lower <= audit.upper <= 1.01
 
 
 @pytest.mark.slow

@@ -73,6 +73,8 @@ def ratio_budget(
     """
     if threshold <= 0:
         return math.inf
+    # No ratio of pixel counts lies between 0 and this; dividing by less would overflow.
+    threshold = max(threshold, 1e-200)
     if breakable.uniform and makeable.uniform:
         return _exact_budget(ratio, good, area, breakable, makeable, threshold)
     # Nothing is gained from a group before its cheapest item: each group alone, or both.

@@ -1,6 +1,7 @@
 """1-Lipschitz backbones."""
 
 from .lip_encoder import LipEncoder
+from .lip_net_encoder import LipNetEncoder
 from .lip_unet import LipUNet
 
-__all__ = ["LipEncoder", "LipUNet"]
+__all__ = ["LipEncoder", "LipNetEncoder", "LipUNet"]

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmseg_lipcert.models.decode_heads import LipASPPHead, LipFCNHead
+from mmseg_lipcert.models.decode_heads import LipASPPHead, LipFCNHead, LipNetHead
 
 COMMON = dict(num_classes=5, loss_decode=dict(type="TemperatureCrossEntropyLoss", temperature=10.0))
 
@@ -20,6 +20,16 @@ def test_aspp_head_keeps_the_size_and_norm(mmseg_scope):
     x, y = torch.rand(2, 1, 8, 6, 6)
     moved = (head((x,)) - head((y,))).norm()
     assert moved <= (x - y).norm() * 1.001
+
+
+def test_published_head_is_linear_up_to_its_projection(mmseg_scope):
+    head = LipNetHead(8, 8, dilations=(1, 2), upsample_channels=(8,), **COMMON).eval()
+    assert head.project.in_channels == 3 * 8
+    assert [branch.with_activation for branch in head.branches] == [False] * 3
+    x, y = torch.rand(2, 1, 8, 6, 6)
+    logits = head((x,))
+    assert logits.shape == (1, 5, 12, 12)
+    assert (logits - head((y,))).norm() <= (x - y).norm() * 1.001
 
 
 def test_heads_refuse_what_breaks_the_bound(mmseg_scope):

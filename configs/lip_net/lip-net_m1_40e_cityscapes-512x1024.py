@@ -1,0 +1,9 @@
+_base_ = [
+    "../_base_/models/lip_net.py",
+    "../_base_/datasets/cityscapes.py",
+    "../_base_/schedules/schedule_40e.py",
+    "../_base_/default_runtime.py",
+]
+crop_size = (512, 1024)
+train_dataloader = dict(sampler=dict(type="DefaultSampler", shuffle=True))
+model = dict(data_preprocessor=dict(size=crop_size))

@@ -1,0 +1,67 @@
+"""Numbers as text for a reader who signs: rounding never makes a guarantee look better."""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+#: Text of a value that is undefined.
+UNDEFINED = "–"
+
+
+def percent(value: float | None, *, up: bool = False) -> str:
+    """Write a share as percent with two decimals.
+
+    Args:
+        value: Share in [0, 1]; None is undefined.
+        up: Round up, as for shares of which less is better. Defaults to rounding down.
+    """
+    if value is None:
+        return UNDEFINED
+    rounding = ROUND_CEILING if up else ROUND_FLOOR
+    return f"{(100 * _exact(value)).quantize(Decimal('0.01'), rounding)}%"
+
+
+def significant(value: float | str | None, digits: int = 4, *, up: bool = False) -> str:
+    """Write a radius or a bound with a number of significant digits, without an exponent.
+
+    Args:
+        value: Not negative; ``"inf"`` as in certificate.json, or None if it is undefined.
+        digits: Significant digits. Defaults to 4.
+        up: Round up, as for upper bounds. Defaults to rounding down.
+    """
+    if value is None:
+        return UNDEFINED
+    if value == "inf":
+        return "∞"
+    number = _exact(value)
+    if number:
+        last = Decimal(1).scaleb(number.adjusted() - digits + 1)
+        number = number.quantize(last, ROUND_CEILING if up else ROUND_FLOOR)
+    # normalize() alone would write 100 as 1E+2.
+    return f"{number.normalize():f}"
+
+
+def confidence(alpha: float, statements: int = 1) -> str | None:
+    """Write the probability with which several statements hold together, by the union bound.
+
+    Args:
+        alpha: Probability that one of them is wrong.
+        statements: Their number. Defaults to 1.
+
+    Returns:
+        Percent, exact for one statement and rounded down for several; None if nothing is left.
+    """
+    left = 100 * (1 - statements * _exact(alpha))
+    if left <= 0:
+        return None
+    return f"{left.normalize():f}%" if statements == 1 else percent(float(left / 100))
+
+
+def gray_levels(eps: float) -> str:
+    """Count the color values that a perturbation of norm eps can change by one gray level each."""
+    return f"{int((255 * _exact(eps)) ** 2):,}"
+
+
+def _exact(value: float) -> Decimal:
+    """The number as JSON writes it, not the binary fraction beside it."""
+    return Decimal(repr(float(value)))

@@ -1,0 +1,360 @@
+"""Convert a checkpoint of the published 1-Lipschitz DeepLabV3 into a config and a checkpoint.
+
+Source: the public code of Massena et al., "Fast and Flexible Robustness Certificates for Semantic
+Segmentation", in both of its layouts. "onelip": orthogonal layers. "klip": every layer is
+multiplied by a coefficient, and the running product of the coefficients is taken for the constant.
+
+Kernels are evaluated once, multiplied by their coefficients and stored as plain convolutions: the
+converted network computes the published logits. No constant of the checkpoint is used; the audit
+bounds what the weights do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from mmcv.cnn import ConvModule
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmseg_lipcert.models.backbones import LipNetEncoder
+from mmseg_lipcert.models.layers import AOCConv2d, AOCConvTranspose2d
+from mmseg_lipcert.utils.cli import CommandLineError, describe, load_config, run_main
+
+# Height and width at which the result is audited; the bound of these layers does not depend on it.
+AUDITED = 64
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "config", help="config of configs/lip_net for its data; its size may differ"
+    )
+    parser.add_argument("checkpoint", help="published checkpoint (.pth)")
+    parser.add_argument("output", help="folder for config.py and checkpoint.pth; must not exist")
+    for name in ("mean", "std"):
+        parser.add_argument(
+            f"--{name}",
+            type=float,
+            nargs=3,
+            metavar=("R", "G", "B"),
+            help=f"{name} that the images in [0, 1] were normalized with; klip does not store it",
+        )
+    return parser.parse_args()
+
+
+class PublishedWeights:
+    """A state dict in one of the two published layouts; it knows which keys have been read.
+
+    Args:
+        state: Names and tensors.
+    """
+
+    def __init__(self, state: dict[str, Tensor]) -> None:
+        self.state = state
+        self.unread = set(state)
+        #: Whether layers carry coefficients.
+        self.klip = any(key.endswith(".coeff") for key in state)
+        #: Whether layers are the spectral ones of deel-torchlip, with zero padding.
+        self.spectral = any(key.endswith("._w_bjorck") for key in state)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.read(f"classifier.{'mod.' if self.klip else ''}bias").numel()
+
+    def read(self, key: str) -> Tensor:
+        """One tensor.
+
+        Raises:
+            CommandLineError: If it is missing, or not finite.
+        """
+        if key not in self.state:
+            layout = "klip" if self.klip else "onelip"
+            raise CommandLineError(f"the checkpoint has no {key}, which the layout {layout} has")
+        self.unread.discard(key)
+        value = self.state[key]
+        if not value.isfinite().all():
+            raise CommandLineError(f"{key} of the checkpoint is not finite")
+        return value
+
+    def scalar(self, key: str, default: float = 1.0) -> float:
+        """One number, or the default if there is none."""
+        return self.read(key).item() if key in self.state else default
+
+    def below(self, prefix: str) -> dict[str, Tensor]:
+        """Everything whose name begins with the prefix, without it."""
+        keys = [key for key in self.state if key.startswith(prefix)]
+        return {key.removeprefix(prefix): self.read(key) for key in keys}
+
+
+class Conversion:
+    """Copies published weights into plain convolutions.
+
+    Attributes:
+        constant: Running product of the coefficients, as the published code computes it.
+
+    Args:
+        weights: The published weights.
+    """
+
+    def __init__(self, weights: PublishedWeights) -> None:
+        self.weights = weights
+        self.constant = 1.0
+
+    def widths(self) -> list[int]:
+        """Output channels of the encoder's layers."""
+        inner = "module." if self.weights.klip else ""
+        found = []
+        while (key := f"encoder.encoder.{3 * len(found) + 2}.{inner}bias") in self.weights.state:
+            found.append(self.weights.state[key].numel())
+        return found
+
+    def size(self) -> str:
+        """Row of the encoder's table.
+
+        Raises:
+            CommandLineError: If the widths are those of no row.
+        """
+        widths = self.widths()
+        for name, (stages, depth) in LipNetEncoder.SIZES.items():
+            if widths == [width for width in stages for _ in range(depth)]:
+                return name
+        known = "; ".join(f"{name}: {d} x {w}" for name, (w, d) in LipNetEncoder.SIZES.items())
+        raise CommandLineError(
+            f"the encoder.encoder layers have widths {widths or 'of no known layout'}, "
+            f"which is none of {known}"
+        )
+
+    def block(self, target: ConvModule, conv: str, norm: str | None = None) -> None:
+        """Copy a convolution and the centering behind its activation."""
+        self.constant *= abs(self.convolution(target, conv))
+        if norm is not None:
+            self.centering(target.norm, norm)
+
+    def branches(self, targets: nn.ModuleList) -> None:
+        """Copy the concatenated branches; the head divides them by the root of their number."""
+        inner = "module_list." if self.weights.klip else ""
+        default = 1 / math.sqrt(len(targets))
+        squares = 0.0
+        for index, target in enumerate(targets):
+            share = self.weights.scalar(f"aspp.convs.coeffs.{index}", default)
+            gain = self.convolution(target, f"aspp.convs.{inner}{index}", share / default)
+            squares += (gain * default) ** 2
+        self.constant *= math.sqrt(squares)
+
+    def convolution(self, target: ConvModule, prefix: str, factor: float = 1.0) -> float:
+        """Copy one convolution times its coefficient and a factor; return their product."""
+        if self.weights.klip:
+            factor *= self.weights.read(f"{prefix}.coeff").item()
+            prefix += ".mod"
+        state = self.weights.below(f"{prefix}.")
+        try:
+            layer = evaluated(target.conv, state, self.weights.spectral)
+        except RuntimeError as error:
+            installed = ", ".join(f"{name} {version(name)}" for name in ("orthogonium", "torch"))
+            raise CommandLineError(
+                f"{prefix} does not fit a layer of the installed {installed}: {describe(error)}"
+            ) from error
+        with torch.no_grad():
+            target.conv.weight.copy_(layer.weight * factor)
+            if target.conv.bias is not None:
+                target.conv.bias.zero_()
+            if layer.bias is not None:
+                target.conv.bias.copy_(layer.bias * factor)
+        return factor
+
+    def centering(self, target: nn.Module, prefix: str) -> None:
+        """Copy a batch centering. A mean that training never updated is one zero."""
+        if self.weights.klip:
+            prefix += ".module"
+        for name in ("running_mean", "bias"):
+            value = self.weights.read(f"{prefix}.{name}").flatten()
+            if value.numel() not in (1, target.num_features):
+                raise CommandLineError(
+                    f"{prefix}.{name} has {value.numel()} entries, its layer {target.num_features}"
+                )
+            with torch.no_grad():
+                getattr(target, name).copy_(value)
+
+    def wrappers(self) -> None:
+        """Read the constants of the klip layers without coefficients."""
+        for key in sorted(self.weights.unread):
+            if key.endswith(".lipconstant"):
+                self.constant *= self.weights.read(key).item()
+
+
+def evaluated(
+    plain: nn.Conv2d | nn.ConvTranspose2d, state: dict[str, Tensor], spectral: bool
+) -> nn.Module:
+    """A layer like ``plain`` whose ``weight`` and ``bias`` a parametrized state dict gives.
+
+    Raises:
+        RuntimeError: If names or shapes do not fit.
+    """
+    transposed = isinstance(plain, nn.ConvTranspose2d)
+    channels = (plain.in_channels, plain.out_channels)
+    # Padding and dilation do not enter the kernel.
+    settings = dict(kernel_size=plain.kernel_size, stride=plain.stride, bias="bias" in state)
+    if spectral:
+        layer = spectral_layer(transposed)(*channels, **settings)
+        layer.load_state_dict(state)
+        return layer.eval()
+    layer = (AOCConvTranspose2d if transposed else AOCConv2d)(*channels, **settings)
+    layer.conv.load_state_dict(state)
+    return layer.eval().fold()
+
+
+def spectral_layer(transposed: bool) -> type[nn.Module]:
+    """The layer of deel-torchlip that checkpoints of type "spectral" use."""
+    try:
+        from deel import torchlip
+    except ImportError as error:
+        raise CommandLineError(
+            "the checkpoint has spectral layers of deel-torchlip: pip install deel-torchlip"
+        ) from error
+    return torchlip.SpectralConvTranspose2d if transposed else torchlip.SpectralConv2d
+
+
+def read_checkpoint(path: Path) -> PublishedWeights:
+    """Read a state dict, saved alone or inside of a checkpoint, from one GPU or several."""
+    if not path.is_file():
+        raise CommandLineError(f"checkpoint {path} does not exist")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CommandLineError(f"cannot read checkpoint {path}: {describe(error)}") from error
+    for name in ("state_dict", "model_state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(name), dict):
+            state = state[name]
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise CommandLineError(f"{path} holds no state dict of tensors")
+    return PublishedWeights({key.removeprefix("module."): value for key, value in state.items()})
+
+
+def normalization(args: argparse.Namespace, weights: PublishedWeights) -> dict[str, list[float]]:
+    """Mean and std of the network's input, for images in [0, 1]."""
+    if weights.klip:
+        if args.mean is None or args.std is None:
+            raise CommandLineError(
+                "a klip checkpoint does not hold the mean and std that its images were normalized "
+                "with: give both, e.g. --mean 0.485 0.456 0.406 --std 0.229 0.224 0.225"
+            )
+        values = dict(mean=args.mean, std=args.std)
+    else:
+        values = {
+            name: weights.read(f"input_norm.{name}").flatten().tolist() for name in ("mean", "std")
+        }
+        for name, stored in values.items():
+            given = getattr(args, name)
+            if given is not None and not torch.allclose(torch.tensor(given), torch.tensor(stored)):
+                raise CommandLineError(f"--{name} {given}, but the checkpoint holds {stored}")
+    if min(values["std"]) <= 0:
+        raise CommandLineError(f"std must be positive, got {values['std']}")
+    return values
+
+
+def converted_config(
+    config: Config, weights: PublishedWeights, size: str, normalized: dict
+) -> Config:
+    """The config with the checkpoint's size and normalization, and plain convolutions.
+
+    Raises:
+        CommandLineError: If the config is of another network or another number of classes.
+    """
+    model = config.model
+    parts = (model.backbone.type, model.decode_head.type)
+    if parts != ("LipNetEncoder", "LipNetHead"):
+        raise CommandLineError(
+            f"the config builds {' and '.join(parts)}; choose one of configs/lip_net"
+        )
+    classes = weights.classes
+    if model.decode_head.num_classes != classes:
+        raise CommandLineError(
+            f"the checkpoint has {classes} classes, the config {model.decode_head.num_classes}: "
+            "choose a config for the data it was trained on"
+        )
+    stages, _ = LipNetEncoder.SIZES[size]
+    plain = dict(conv_cfg=dict(type="Conv2d"), upsample_cfg=dict(type="deconv"))
+    if weights.spectral:
+        plain["padding_mode"] = "zeros"
+    model.backbone.update(size=size, layers_cfg=plain)
+    model.decode_head.update(
+        in_channels=stages[-1],
+        channels=stages[-1],
+        upsample_channels=[stages[-1] // 2 ** (i + 1) for i in range(len(stages))],
+        layers_cfg=plain,
+    )
+    preprocessor = {name: [255 * v for v in values] for name, values in normalized.items()}
+    model.data_preprocessor.update(preprocessor, bgr_to_rgb=True)
+    for name in ("launcher", "work_dir"):
+        config.pop(name)
+    return config
+
+
+def fill(model: nn.Module, weights: PublishedWeights) -> Conversion:
+    """Copy all published weights but the normalization into a network of plain convolutions.
+
+    Raises:
+        CommandLineError: If a weight is missing, left over or of another shape.
+    """
+    conversion = Conversion(weights)
+    for index, target in enumerate(model.backbone.layers):
+        conversion.block(target, f"encoder.encoder.{3 * index}", f"encoder.encoder.{3 * index + 2}")
+    head = model.decode_head
+    conversion.branches(head.branches)
+    conversion.block(head.project, "aspp.project.0", "aspp.project.2")
+    conversion.block(head.refine, "upsampling.0")
+    for index, target in enumerate(head.upsample):
+        conversion.block(target, f"upsampling.{3 * index + 2}", f"upsampling.{3 * index + 4}")
+    conversion.block(head.conv_seg, "classifier")
+    conversion.wrappers()
+    return conversion
+
+
+@torch.no_grad()
+def main() -> None:
+    """Convert, audit the result, and save it."""
+    args = parse_args()
+    output = Path(args.output)
+    if output.exists():
+        raise CommandLineError(f"{output} exists already; choose another folder")
+    config = load_config(args.config)
+    weights = read_checkpoint(Path(args.checkpoint))
+    size = Conversion(weights).size()
+    normalized = normalization(args, weights)
+    config = converted_config(config, weights, size, normalized)
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        model = MODELS.build(config.model).eval()
+    conversion = fill(model, weights)
+    if weights.unread:
+        raise CommandLineError(
+            f"the checkpoint has weights without a place: {', '.join(sorted(weights.unread)[:10])}"
+        )
+    scale = 1 / min(normalized["std"])
+    if not weights.klip:  # The published network divides its logits by min(std).
+        classifier = model.decode_head.conv_seg.conv
+        classifier.weight.mul_(scale)
+        classifier.bias.mul_(scale)
+    audit = model.eval().lipschitz_audit((AUDITED, AUDITED))
+    output.mkdir(parents=True)
+    config.dump(output / "config.py")
+    torch.save(dict(state_dict=model.state_dict(), meta={}), output / "checkpoint.pth")
+    published = conversion.constant * scale if weights.klip else 1.0
+    print(f"{'klip' if weights.klip else 'onelip'} {size}, {weights.classes} classes")
+    print(f"constant that the published code computes with: {published:.6g}")
+    print(f"audited bound, of images in [0, 1]:            {audit.upper * scale:.6g}")
+    print(f"python tools/test.py {output / 'config.py'} {output / 'checkpoint.pth'} --certify")
+
+
+if __name__ == "__main__":
+    run_main(main)

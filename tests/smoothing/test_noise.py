@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from mmseg_lipcert.smoothing import draw_generator, draw_noise
+from mmseg_lipcert.smoothing import noise as noise_module
+from mmseg_lipcert.smoothing.noise import draw_seed
 
 SHAPE = (3, 40, 50)
 
@@ -42,7 +44,24 @@ def test_noise_is_standard_normal():
 
 
 def test_the_stream_is_the_documented_one():
-    # A change of the hash would change every certificate: this value must never move.
-    digest = hashlib.blake2b(b'[0, "frankfurt_000000", "estimate", 7]', digest_size=8).digest()
-    generator = draw_generator(0, "frankfurt_000000", "estimate", 7)
-    assert generator.initial_seed() == int.from_bytes(digest, "big")
+    # A change of the hash or of the generator would change every certificate.
+    digest = hashlib.blake2b(b'[0, "frankfurt_000000", "estimate", 7]', digest_size=16).digest()
+    seed = int.from_bytes(digest, "big")
+    assert draw_seed(0, "frankfurt_000000", "estimate", 7) == seed > 2**64
+    expected = np.random.Generator(np.random.PCG64DXSM(seed)).standard_normal(5, dtype=np.float32)
+    noise = draw_noise(0, "frankfurt_000000", "estimate", 7, (5,))
+    assert np.array_equal(noise.numpy(), expected)
+
+
+def test_seeds_that_agree_in_32_or_64_bits_give_other_noise(monkeypatch):
+    drawn = []
+    for seed in (5, 5 + 2**32, 5 + 2**64, 5 + 2**127):
+        monkeypatch.setattr(noise_module, "draw_seed", lambda *_, seed=seed: seed)
+        drawn.append(draw_noise(0, "a", "select", 0, SHAPE).flatten().numpy())
+    correlation = np.corrcoef(drawn) - np.eye(4)
+    assert abs(correlation).max() < 0.06
+
+
+def test_generators_of_denoisers_are_told_apart():
+    streams = {draw_generator(0, "a", "denoise-select", i).initial_seed() for i in range(100)}
+    assert len(streams) == 100

@@ -39,7 +39,7 @@ def test_hits_follow_the_binomial_law_of_the_known_probability():
     image = image_of(values.repeat_interleave(40), (60, 120))
     (sample,) = run(smoothed(n0=50, n=20, draws_per_batch=10), image)
     hits = sample.smoothing_hits.data[0]
-    assert (sample.smoothing_selected.data == 1).float().mean() > 0.97
+    assert (sample.smoothing_selected.data == 1).float().mean() > 0.95  # 0.97 on average
     for number, value in enumerate(values.tolist()):
         block = hits[:, 40 * number : 40 * number + 40]
         chosen = sample.smoothing_selected.data[0][:, 40 * number : 40 * number + 40] == 1

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from .dataset_allowance import DatasetAllowance
+from .shares import defined_mean, shares
 from .smoothing_settings import SmoothingSettings
-from .summary import _mean, _share
 
 _CURVE = " Accuracy curve: per image, with an alpha of its own."
 GUARANTEES = {
@@ -74,7 +74,7 @@ class _Totals:
             "allowance": allowance.pixels,
             "pixel_accuracy": self._image_mean(tp.sum(1), allowance),
             "stability": self._image_mean(certified, allowance),
-            "abstain": _mean(_share(self.valid - certified, self.valid)),
+            "abstain": defined_mean(shares(self.valid - certified, self.valid)),
             **self._pooled(tp, fp, others, allowance),
         }
         nothing = DatasetAllowance.none(*tp.shape)
@@ -89,13 +89,13 @@ class _Totals:
         radii = self.entries[0]["curve"]["radius"]
         correct = np.array([e["curve"]["correct"] for e in self.entries], dtype=np.float64)
         return [
-            {"radius": radius, "pixel_accuracy": _mean(_share(correct[:, j], self.valid))}
+            {"radius": radius, "pixel_accuracy": defined_mean(shares(correct[:, j], self.valid))}
             for j, radius in enumerate(radii)
         ]
 
     def _image_mean(self, good: np.ndarray, allowance: DatasetAllowance) -> float:
         """Mean over images of the guaranteed share of good pixels."""
-        mean = _mean(_share(good - allowance.per_image, self.valid))
+        mean = defined_mean(shares(good - allowance.per_image, self.valid))
         return mean if math.isnan(mean) else max(0.0, mean - allowance.image_share)
 
     def _pooled(
@@ -121,17 +121,17 @@ class _Totals:
         # The mean over classes, with every class losing true positives at once: their shares of
         # the labels add up to the allowed sum. IoU loses at most this share, Dice twice as much.
         full = _class_values(tp, union + np.minimum(wrong, makeable), area, **figures)
-        shares = allowance.class_share * np.count_nonzero(area)
+        classes_lost = allowance.class_share * np.count_nonzero(area)
         means = {
-            name: _class_mean(values[name], full[name], slope * shares)
+            name: _class_mean(values[name], full[name], slope * classes_lost)
             for name, slope in (("recall", 1), ("iou", 1), ("dice", 2))
         }
         return {
-            "pixel_accuracy_dataset": _share(tp.sum() - wrong, self.valid.sum()).item(),
+            "pixel_accuracy_dataset": shares(tp.sum() - wrong, self.valid.sum()).item(),
             "mIoU": means["iou"],
             "mAcc": means["recall"],
             "mDice": means["dice"],
-            "mSpecificity": _mean(values["specificity"]),
+            "mSpecificity": defined_mean(values["specificity"]),
             "per_class": [
                 {name: float(value[c]) for name, value in values.items()} for c in range(len(tp))
             ],
@@ -149,17 +149,17 @@ def _class_values(
 ) -> dict[str, np.ndarray]:
     """Metrics of every class; undefined ones are NaN."""
     return {
-        "iou": _share(kept, union),
-        "dice": _share(2 * kept, union + kept),
-        "recall": _share(kept, area),
-        "specificity": _share(negative - fp - wrong, negative),
+        "iou": shares(kept, union),
+        "dice": shares(2 * kept, union + kept),
+        "recall": shares(kept, area),
+        "specificity": shares(negative - fp - wrong, negative),
     }
 
 
 def _class_mean(values: np.ndarray, full: np.ndarray, shared_loss: float) -> float:
     """The better of two bounds of a mean over classes: each at its worst, or all together."""
-    mean, count = _mean(values), np.count_nonzero(~np.isnan(full))
-    return mean if count == 0 else max(mean, _mean(full) - shared_loss / count)
+    mean, count = defined_mean(values), np.count_nonzero(~np.isnan(full))
+    return mean if count == 0 else max(mean, defined_mean(full) - shared_loss / count)
 
 
 def _check_entries(entries: Sequence[dict]) -> None:

@@ -8,21 +8,7 @@ import numpy as np
 from .iou import lowest_dataset_ratio
 from .ratio import DICE, IOU, RATIO_METRICS
 from .region_summary import region_summary
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Mean of the defined values, independent of their order; NaN without any."""
-    values = [v for v in values if v is not None and not math.isnan(v)]
-    if not values or any(math.isinf(v) for v in values):
-        return math.inf if values else math.nan
-    return math.fsum(values) / len(values)
-
-
-def _share(part: np.ndarray, area: np.ndarray) -> np.ndarray:
-    """Shares; NaN where the area is empty."""
-    part, area = np.asarray(part, dtype=np.float64), np.asarray(area, dtype=np.float64)
-    part = np.maximum(part, 0.0)
-    return np.divide(part, area, out=np.full_like(part, math.nan), where=area > 0)
+from .shares import defined_mean, shares
 
 
 class _Totals:
@@ -72,19 +58,19 @@ class _Totals:
         specificity_lost: np.ndarray,
         values: dict,
     ) -> dict:
-        values["recall"] = _share((self.hit - recall_lost).sum(0), self.gt_area.sum(0))
-        values["specificity"] = _share(
+        values["recall"] = shares((self.hit - recall_lost).sum(0), self.gt_area.sum(0))
+        values["specificity"] = shares(
             (self.true_negative - specificity_lost).sum(0), self.negative.sum(0)
         )
         correct = self.correct - correct_lost
         return {
-            "pixel_accuracy": _mean(_share(correct, self.valid)),
-            "pixel_accuracy_dataset": _share(correct.sum(), self.valid.sum()).item(),
-            "stability": _mean(_share(self.valid - stable_lost, self.valid)),
-            "mIoU": _mean(values["iou"]),
-            "mAcc": _mean(values["recall"]),
-            "mDice": _mean(values["dice"]),
-            "mSpecificity": _mean(values["specificity"]),
+            "pixel_accuracy": defined_mean(shares(correct, self.valid)),
+            "pixel_accuracy_dataset": shares(correct.sum(), self.valid.sum()).item(),
+            "stability": defined_mean(shares(self.valid - stable_lost, self.valid)),
+            "mIoU": defined_mean(values["iou"]),
+            "mAcc": defined_mean(values["recall"]),
+            "mDice": defined_mean(values["dice"]),
+            "mSpecificity": defined_mean(values["specificity"]),
             "per_class": [
                 {name: float(values[name][c]) for name in ("iou", "dice", "recall", "specificity")}
                 for c in range(self.hit.shape[1])
@@ -151,7 +137,7 @@ def dataset_summary(entries: Sequence[dict]) -> dict:
             {
                 "metric": "pixel_accuracy",
                 "threshold": first["threshold"],
-                "mean": _mean(values),
+                "mean": defined_mean(values),
                 "median": median,
             }
         )
@@ -163,7 +149,7 @@ def dataset_summary(entries: Sequence[dict]) -> dict:
         "curve": [
             {
                 "share": point["share"],
-                "radius": _mean([e["curve"][i]["radius"] for e in entries]),
+                "radius": defined_mean([e["curve"][i]["radius"] for e in entries]),
             }
             for i, point in enumerate(entries[0]["curve"])
         ],

@@ -56,13 +56,15 @@ setup(
     ],
     python_requires=">=3.10",
     packages=find_packages(include=[f"{PACKAGE}*"]),
-    package_data={PACKAGE: ["**/*.json"]},
+    package_data={PACKAGE: ["**/*.json", "**/*.jinja"]},
     cmdclass={"build_py": BuildWithConfigs},
     # Neither toolbox is required here: installed over one another they break. See the extras.
     install_requires=[
+        "jinja2",
         "matplotlib",
         "numpy",
         "orthogonium>=0.0.4",
+        "pillow",
         "prettytable",
         "scipy",
         "torch>=2.4",

@@ -63,3 +63,34 @@ def cell_label_counts(
     flat = target[valid].long() * (size[0] * size[1]) + cell[valid]
     counts = torch.bincount(flat, minlength=num_classes * size[0] * size[1])
     return counts.view(num_classes, *size)
+
+
+def native_target(
+    logits: Tensor,
+    target: Tensor,
+    network_size: tuple[int, int],
+    stride: int,
+    ignore_index: int = 255,
+) -> Tensor:
+    """Labels as certificates of native logits take them.
+
+    Args:
+        logits: Native logits (K, h, w).
+        target: Labels (H, W) at the original size of the image.
+        network_size: Height and width of the image that entered the network.
+        stride: Rows of that image per row of logits.
+        ignore_index: Label of the pixels that never count. Defaults to 255.
+
+    Returns:
+        The labels themselves where they have the size of the logits, else the counts of the
+        labels that each logit stands for, (classes, h, w).
+    """
+    target = target.to(logits.device)
+    size = tuple(logits.shape[1:])
+    if tuple(target.shape) == size:
+        return target
+    rows, columns = (
+        cell_indices(original, resized, stride)
+        for original, resized in zip(target.shape, network_size, strict=True)
+    )
+    return cell_label_counts(target, rows, columns, size, max(2, logits.shape[0]), ignore_index)

@@ -5,12 +5,72 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+import torch
 from mmengine.logging import MMLogger
+from mmengine.model import BaseTTAModel
 from mmengine.utils import track_progress_rich
 from mmseg.datasets import BaseSegDataset
 from torch import Tensor, nn
 
 from .certification_error import CertificationError
+
+# Checkpoints of other people: heads of training only, counters of batch norm.
+_UNUSED_IN_INFERENCE = r"^auxiliary_head\.|\.num_batches_tracked$|^decode_head\.loss_|^ema_"
+
+
+def check_checkpoint(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+    """Check that a checkpoint fills everything that inference uses of a model.
+
+    Args:
+        model: A Lipschitz segmentor, which must be filled exactly, or a wrapper around any other.
+        state_dict: Weights of the checkpoint: those of the segmentor.
+
+    Raises:
+        CertificationError: If it does not, or holds NaN, naming the keys.
+    """
+    check_weights(state_dict)
+    if isinstance(model, BaseTTAModel):
+        check_state_dict(model.module, state_dict, spare=_UNUSED_IN_INFERENCE)
+    else:
+        check_state_dict(model, state_dict)
+
+
+def check_weights(state_dict: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are not numbers: every logit behind them would be none either.
+
+    Raises:
+        CertificationError: Naming the keys of weights with NaN.
+    """
+    bad = [
+        key
+        for key, value in state_dict.items()
+        if isinstance(value, Tensor) and value.is_floating_point() and value.isnan().any()
+    ]
+    if bad:
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+        raise CertificationError(f"weights contain NaN: {', '.join(bad[:3])}{more}")
+
+
+def check_lipschitz_model(model: nn.Module) -> None:
+    """Refuse models that do not know their Lipschitz bound.
+
+    Raises:
+        CertificationError: Naming the type of the model and what can be done.
+    """
+    if not hasattr(model, "lipschitz_bound"):
+        raise CertificationError(
+            f"{type(model).__name__} has no Lipschitz bound: a Lipschitz certificate "
+            "needs a LipEncoderDecoder; any other segmentor can be certified by smoothing: "
+            "--certify smoothing, in Python method='smoothing'"
+        )
+
+
+def use_full_precision() -> None:
+    """Switch reduced precision off for this process: it changes the map that is certified."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.set_float32_matmul_precision("highest")
 
 
 def check_state_dict(

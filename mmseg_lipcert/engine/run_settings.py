@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from torch import Tensor
 
@@ -18,7 +19,9 @@ def weights_digest(state_dict: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for key in sorted(state_dict):
         digest.update(key.encode())
-        digest.update(state_dict[key].detach().cpu().contiguous().numpy().tobytes())
+        # As bytes: NumPy does not know every type of PyTorch.
+        values = state_dict[key].detach().cpu().contiguous().flatten().view(torch.uint8)
+        digest.update(values.numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -1,6 +1,7 @@
-"""certificate.json and its tables."""
+"""certificate.json, its tables and its page."""
 
 from .certificate_file import CERTIFICATE_SCHEMA, certificate_json, environment
+from .html_report import write_html_report
 from .lipschitz_certificate import build_lipschitz_certificate
 from .smoothing_certificate import build_smoothing_certificate
 from .tables import class_table, overview_table
@@ -13,4 +14,5 @@ __all__ = [
     "class_table",
     "environment",
     "overview_table",
+    "write_html_report",
 ]

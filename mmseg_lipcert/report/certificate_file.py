@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import platform
+import shlex
+import sys
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -26,8 +29,10 @@ def certificate_json(certificate: dict[str, Any]) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Versions of what computed the numbers."""
+    """When, by which command and with which versions the numbers were computed."""
     result = {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", *sys.argv]),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",

@@ -26,7 +26,10 @@ def image_pictures(folder: Path) -> list[Path]:
     )
     places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir() and path != maps)]
     candidates = (
-        place / f"{name}{kind}.png" for name in names for place in places for kind in ("", "_regions")
+        place / f"{name}{kind}.png"
+        for name in names
+        for place in places
+        for kind in ("", "_regions")
     )
     return [path for path in candidates if path.is_file()]
 

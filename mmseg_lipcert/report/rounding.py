@@ -21,13 +21,12 @@ def percent(value: float | None, *, up: bool = False) -> str:
     return f"{(100 * _exact(value)).quantize(Decimal('0.01'), rounding)}%"
 
 
-def significant(value: float | str | None, digits: int = 4, *, up: bool = False) -> str:
-    """Write a radius or a bound with a number of significant digits, without an exponent.
+def significant(value: float | str | None, digits: int = 4) -> str:
+    """Write a radius, rounded down, with a number of significant digits, without an exponent.
 
     Args:
         value: Not negative; ``"inf"`` as in certificate.json, or None if it is undefined.
         digits: Significant digits. Defaults to 4.
-        up: Round up, as for upper bounds. Defaults to rounding down.
     """
     if value is None:
         return UNDEFINED
@@ -36,7 +35,7 @@ def significant(value: float | str | None, digits: int = 4, *, up: bool = False)
     number = _exact(value)
     if number:
         last = Decimal(1).scaleb(number.adjusted() - digits + 1)
-        number = number.quantize(last, ROUND_CEILING if up else ROUND_FLOOR)
+        number = number.quantize(last, ROUND_FLOOR)
     # normalize() alone would write 100 as 1E+2.
     return f"{number.normalize():f}"
 

@@ -6,26 +6,27 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import Config, ConfigDict
-from mmseg.registry import METRICS
+from mmengine.config import Config
 
-from mmseg_lipcert.certificates.validation import check_eps
+from mmseg_lipcert.engine.certified_config import (
+    automatic_method,
+    foreign_settings,
+    has_denoiser,
+    set_method,
+)
 from mmseg_lipcert.smoothing import HIERARCHIES
 from mmseg_lipcert.utils.cli import CommandLineError, load_config
 
 __all__ = ["add_certify_arguments", "refuse_certify_flags", "request_certification"]
 
-# Flags that only make sense with --certify, by the part of the config that they set.
-_MODEL_FLAGS = ("sigma", "n0", "n", "draws_per_batch", "noise_at", "scale")
-_METRIC_FLAGS = ("alpha", "tau", "correction", "k")
-_HOOK_FLAGS = ("resume", "every", "limit")
-_SMOOTHING_FLAGS = (*_MODEL_FLAGS, *_METRIC_FLAGS, "hierarchy", "shard")
-_CERTIFY_FLAGS = ("eps", *_SMOOTHING_FLAGS, "denoiser", *_HOOK_FLAGS)
-_METRICS = dict(
-    lipschitz="LipschitzCertificateMetric",
-    smoothing="SmoothingCertificateMetric",
-    denoise="SmoothingCertificateMetric",
+# Flags that only make sense with --certify.
+_SETTING_FLAGS = (
+    *("eps", "sigma", "n0", "n", "draws_per_batch", "noise_at", "scale"),
+    *("alpha", "tau", "correction", "k", "hierarchy", "shard", "denoiser"),
 )
+_CERTIFY_FLAGS = (*_SETTING_FLAGS, "resume", "every", "limit")
+# Settings whose flag has another name.
+_FLAGS = dict(shard_draws="shard")
 
 
 def add_certify_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +36,7 @@ def add_certify_arguments(parser: argparse.ArgumentParser) -> None:
         "--certify",
         nargs="?",
         const="auto",
-        choices=("auto", *_METRICS),
+        choices=("auto", "lipschitz", "smoothing", "denoise"),
         help="certify with this method; by default the config's, else lipschitz for a Lipschitz "
         "model and smoothing for any other",
     )
@@ -111,105 +112,42 @@ def _given(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
     ]
 
 
-def _certificate_metric(config: Config) -> dict:
-    """The config's certificate metric; empty if it has none."""
-    evaluator = config.get("test_evaluator") or {}
-    candidates = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
-    return next((dict(m) for m in candidates if m.get("type") in _METRICS.values()), {})
-
-
-def _method(config: Config, args: argparse.Namespace) -> str:
-    """Name of the method: what was asked, else what the config says, else what fits the model."""
-    model, asked = config.model, args.certify
-    smoothed = model.get("type") == "SmoothedSegmentor"
-    if asked == "auto":
-        metric = _certificate_metric(config).get("type")
-        segmentor = model.module if smoothed else model
-        if metric == _METRICS["lipschitz"] or (
-            metric is None and not smoothed and segmentor.get("type") == "LipEncoderDecoder"
-        ):
-            asked = "lipschitz"
-        else:
-            denoiser = args.denoiser or (smoothed and model.get("denoiser"))
-            asked = "denoise" if denoiser else "smoothing"
-    foreign = {
-        "lipschitz": (*_SMOOTHING_FLAGS, "denoiser"),
-        "smoothing": ("eps", "denoiser"),
-        "denoise": ("eps",),
-    }
-    given = _given(args, foreign[asked])
-    if given:
-        raise CommandLineError(f"{', '.join(given)} cannot go with --certify {asked}")
-    return asked
-
-
 def request_certification(config: Config, args: argparse.Namespace) -> None:
     """Make a config certify, whatever it evaluates otherwise: hook, metric and model."""
     if args.tta:
         raise CommandLineError("--certify and --tta exclude each other: TTA is another network")
     if args.show:
         raise CommandLineError("--certify draws files, not windows: use --show-dir")
-    method = _method(config, args)
+    method = automatic_method(config, args.denoiser) if args.certify == "auto" else args.certify
+    settings = {name: getattr(args, name) for name in _SETTING_FLAGS}
+    shard = settings.pop("shard")
+    settings["shard_draws"] = None if shard is None else shard == "draws"
+    given = [name for name, value in settings.items() if value is not None]
+    foreign = [_FLAGS.get(name, name) for name in foreign_settings(method, given)]
+    if foreign:
+        flags = ", ".join(_given(args, foreign))
+        raise CommandLineError(f"{flags} cannot go with --certify {method}")
+    if method == "denoise" and not (args.denoiser or has_denoiser(config)):
+        raise CommandLineError(
+            "--certify denoise needs a denoiser: give --denoiser FOLDER, or set it in the config"
+        )
     hooks = list(config.get("custom_hooks") or [])
     hook = next((hook for hook in hooks if hook.get("type") == "CertificationHook"), None)
     if hook is None:
         hook = dict(type="CertificationHook")
         hooks.append(hook)
-    _set(hook, out_dir=args.out, show_dir=args.show_dir, resume=args.resume or None)
-    _set(hook, every=args.every, limit=args.limit)
+    values = dict(out_dir=args.out, show_dir=args.show_dir, resume=args.resume or None)
+    values.update(every=args.every, limit=args.limit)
+    hook.update({name: value for name, value in values.items() if value is not None})
     config.custom_hooks = hooks
-
-    metric = _certificate_metric(config)
-    if metric.get("type") != _METRICS[method]:
-        metric = dict(type=_METRICS[method])
-    if method == "lipschitz":
-        if config.model.get("type") == "SmoothedSegmentor":
-            config.model = config.model.module
-        if args.eps is not None:
-            try:
-                metric["eps"] = check_eps(args.eps)
-            except ValueError as error:
-                raise CommandLineError(f"--eps: {error}") from error
-    else:
-        _request_smoothing(config, args, method)
-        _set(metric, **{name: getattr(args, name) for name in _METRIC_FLAGS})
-        try:
-            METRICS.build(metric)
-        except ValueError as error:
-            raise CommandLineError(str(error)) from error
-    # The certified metric reports the clean values too; others would count resumed images wrongly.
-    config.test_evaluator = metric
-
-
-def _request_smoothing(config: Config, args: argparse.Namespace, method: str) -> None:
-    """Wrap the model of a config for smoothing, with a denoiser in front for ``denoise``."""
-    if config.model.get("type") != "SmoothedSegmentor":
-        config.model = ConfigDict(type="SmoothedSegmentor", module=config.model)
-    model = config.model
-    _set(model, **{name: getattr(args, name) for name in _MODEL_FLAGS}, seed=args.seed)
-    if args.shard is not None:
-        model.shard_draws = args.shard == "draws"
-    if args.hierarchy is not None:
-        named = args.hierarchy in HIERARCHIES
-        model.hierarchy = args.hierarchy if named else _definition(args.hierarchy, "hierarchy")
-    if method == "smoothing":
-        model.denoiser = None
-    elif args.denoiser is not None:
-        path = Path(args.denoiser)
-        model.denoiser = (
-            _definition(args.denoiser, "denoiser")
-            if path.suffix == ".py"
-            else dict(type="DiffusersDenoiser", path=args.denoiser)
-        )
-    elif not model.get("denoiser"):
-        raise CommandLineError(
-            "--certify denoise needs a denoiser: give --denoiser FOLDER, or set it in the config"
-        )
-
-
-def _set(target: dict, **values: object) -> None:
-    """Set what was given on the command line."""
-    target.update({name: value for name, value in values.items() if value is not None})
+    if args.hierarchy is not None and args.hierarchy not in HIERARCHIES:
+        settings["hierarchy"] = _definition(args.hierarchy, "hierarchy")
+    if args.denoiser is not None and Path(args.denoiser).suffix == ".py":
+        settings["denoiser"] = _definition(args.denoiser, "denoiser")
+    try:
+        set_method(config, method, seed=args.seed, **settings)
+    except ValueError as error:
+        raise CommandLineError(str(error)) from error
 
 
 def _definition(path: str, name: str) -> dict:

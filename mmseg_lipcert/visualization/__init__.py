@@ -4,9 +4,11 @@ from .accuracy_figure import save_accuracy_figure
 from .attack_figure import save_attack_curve, save_attack_scatter
 from .certificate_figure import save_certificate_figure
 from .curve_figure import save_curve_figure
+from .guarantee_figure import guarantee_svg
 from .region_figure import save_region_figure
 
 __all__ = [
+    "guarantee_svg",
     "save_accuracy_figure",
     "save_attack_curve",
     "save_attack_scatter",

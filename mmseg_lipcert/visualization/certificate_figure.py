@@ -10,13 +10,15 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from mmseg_lipcert.certificates.smoothing_maps import ABSTAIN
+
 _VOID = (0, 0, 0)
 
 
 def save_certificate_figure(
     path: str | os.PathLike[str],
     image: np.ndarray,
-    target: np.ndarray,
+    target: np.ndarray | None,
     prediction: np.ndarray,
     radius: np.ndarray,
     classes: tuple[str, ...],
@@ -27,12 +29,13 @@ def save_certificate_figure(
     """Save image, labels, prediction and per-pixel radius side by side as a PNG.
 
     The radius of a pixel is the l2 norm (images in [0, 1]) that a perturbation of the whole image
-    needs to change this one prediction; wrong predictions are black, ignored pixels gray.
+    needs to change this one prediction; wrong predictions are black, ignored pixels gray. Without
+    labels no prediction is wrong, and black is only where there is none (abstentions).
 
     Args:
         path: PNG to write; its folder is made if needed.
         image: RGB, shape (H, W, 3), uint8.
-        target: Labels (H, W).
+        target: Labels (H, W); None if there are none.
         prediction: Predicted labels (H, W).
         radius: Radius of each pixel (H, W), in [0, 1] image units.
         classes: Class names.
@@ -40,28 +43,35 @@ def save_certificate_figure(
         title: Line above the panels.
         ignore_index: Label of ignored pixels. Defaults to 255.
     """
-    valid = target != ignore_index
-    correct = valid & (prediction == target)
-    figure = Figure(figsize=(14, 2.6 + 10 * image.shape[0] / image.shape[1]), dpi=80)
+    if target is None:
+        valid, shown = np.ones(prediction.shape, dtype=bool), prediction != ABSTAIN
+        meaning = "black: none"
+    else:
+        valid = target != ignore_index
+        shown = valid & (prediction == target)
+        meaning = "black: wrong, gray: ignored"
+    shape, inches = ((1, 3), 5) if target is None else ((2, 2), 10)
+    figure = Figure(figsize=(14, 2.6 + inches * image.shape[0] / image.shape[1]), dpi=80)
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 2)
-    axes[0, 0].imshow(image)
-    axes[0, 0].set_title("image")
-    axes[0, 1].imshow(_paint(target, palette))
-    axes[0, 1].set_title("labels (black: ignored)")
-    axes[1, 0].imshow(_paint(prediction, palette))
-    axes[1, 0].set_title("prediction")
+    axes = figure.subplots(*shape)
+    photo, *labels, painted, heated = axes.flat
+    photo.imshow(image)
+    photo.set_title("image")
+    for axis in labels:
+        axis.imshow(_paint(target, palette))
+        axis.set_title("labels (black: ignored)")
+    painted.imshow(_paint(prediction, palette))
+    painted.set_title("prediction")
     high = max(float(radius[valid].max(initial=0.0)), 1e-3)
-    shown = np.where(correct, np.clip(radius, high / 1000, None), np.nan)
+    radius = np.where(shown, np.clip(radius, high / 1000, None), np.nan)
     background = np.where(valid[..., None], 0.0, 0.6) * np.ones(3)
-    axes[1, 1].imshow(background)
-    heat = axes[1, 1].imshow(shown, norm=LogNorm(vmin=high / 1000, vmax=high), cmap="viridis")
-    axes[1, 1].set_title("certified radius per pixel (black: wrong, gray: ignored)")
-    bar = figure.colorbar(heat, ax=axes[1, 1], fraction=0.03, pad=0.02)
+    heated.imshow(background)
+    heat = heated.imshow(radius, norm=LogNorm(vmin=high / 1000, vmax=high), cmap="viridis")
+    heated.set_title(f"certified radius per pixel ({meaning})")
+    bar = figure.colorbar(heat, ax=heated, fraction=0.03, pad=0.02)
     bar.set_label("l2 radius, image in [0, 1]")
-    present = [
-        index for index in range(len(classes)) if ((target == index) | (prediction == index)).any()
-    ]
+    found = np.union1d(prediction, prediction if target is None else target)
+    present = [index for index in range(len(classes)) if index in found]
     for axis in axes.flat:
         axis.set_axis_off()
     figure.suptitle(title)

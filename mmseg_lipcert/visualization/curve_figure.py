@@ -43,9 +43,10 @@ def save_curve_figure(
     axis.yaxis.set_major_formatter(PercentFormatter(1.0))
     axis.set_xlabel("l2 norm of the perturbation (image in [0, 1])")
     axis.set_ylabel("share of the pixels of an image")
-    # The lines between the points guarantee nothing.
+    # The lines between the points guarantee nothing, and a mean guarantees nothing for one image.
     axis.set_title(
-        "No perturbation below the norm of a point\nchanges its share of the image's predictions"
+        "No perturbation below the norm of an image's point\n"
+        "changes its share of the image's predictions"
     )
     axis.grid(True, which="both", alpha=0.3)
     axis.legend(loc="upper left")

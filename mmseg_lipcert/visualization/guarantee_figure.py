@@ -34,7 +34,7 @@ def guarantee_svg(certificate: dict[str, Any]) -> bytes:
     norms = [0.0, *(row["eps"] for row in rows)]
     # A fixed salt, because ids inside the file are random otherwise.
     with matplotlib.rc_context({"svg.hashsalt": "certificate"}):
-        figure = Figure(figsize=(7, 3.8), layout="constrained")
+        figure = Figure(figsize=(7, 3.5), layout="constrained")
         FigureCanvasSVG(figure)
         axis = figure.subplots()
         for key, label, color, marker in _FIGURES:
@@ -43,9 +43,7 @@ def guarantee_svg(certificate: dict[str, Any]) -> bytes:
             axis.plot(norms[1:], values[1:], marker, color=color, label=f"{label}, guaranteed")
             if key != "stability":
                 (clean,) = _numbers([certificate["clean"]], key)
-                axis.axhline(
-                    clean, color=color, linestyle=":", label=f"{label}, no attack and no noise"
-                )
+                axis.axhline(clean, color=color, linestyle=":", label=f"{label}, no attack")
         if certificate["accuracy_curve"]:
             curve = certificate["accuracy_curve"]
             axis.step(
@@ -55,14 +53,14 @@ def guarantee_svg(certificate: dict[str, Any]) -> bytes:
                 color="#0072B2",
                 linestyle="--",
                 linewidth=1,
-                label="pixel accuracy, one statement for every norm",
+                label="pixel accuracy, from the curve",
             )
         axis.set_ylim(0, 1.02)
         axis.set_xlim(left=0)
         axis.yaxis.set_major_formatter(PercentFormatter(1.0))
         axis.set_xlabel("l2 norm of the perturbation (image in [0, 1])")
         axis.grid(True, alpha=0.3)
-        figure.legend(loc="outside right upper", fontsize="small", frameon=False)
+        figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()

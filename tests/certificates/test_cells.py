@@ -3,7 +3,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmseg_lipcert.certificates.cells import cell_indices, cell_label_counts, repeat_labels
+from mmseg_lipcert.certificates.cells import (
+    cell_indices,
+    cell_label_counts,
+    native_target,
+    repeat_labels,
+)
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 5))
@@ -35,3 +40,15 @@ def test_foreign_labels_are_not_ignored_silently():
     rows = cell_indices(2, 2, 1)
     with pytest.raises(ValueError, match="7"):
         cell_label_counts(torch.tensor([[0, 7], [1, 255]]), rows, rows, (2, 2), 4)
+
+
+def test_labels_are_counted_only_where_a_logit_stands_for_several():
+    target = torch.tensor([[0, 1, 255], [2, 1, 1]])
+    assert native_target(torch.zeros(3, 2, 3), target, (2, 3), 1) is target
+    counts = native_target(torch.zeros(3, 1, 2), target, (2, 3), 2)
+    assert counts.tolist() == [[[1, 0]], [[2, 1]], [[1, 0]]]
+    # One logit is two classes.
+    binary = target.clamp_max(1)
+    assert native_target(torch.zeros(1, 1, 2), binary, (2, 3), 2).shape == (2, 1, 2)
+    with pytest.raises(ValueError, match="255"):
+        native_target(torch.zeros(3, 1, 2), target, (2, 3), 2, ignore_index=2)

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from mmseg_lipcert.engine import CertificationError, check_state_dict
+from mmseg_lipcert.engine.checks import check_checkpoint, check_weights
 
 
 def test_complete_checkpoint_passes_with_or_without_the_ddp_prefix():
@@ -44,3 +45,13 @@ def test_what_inference_does_not_use_may_be_missing_or_left_over():
     state.pop("running_mean")
     with pytest.raises(CertificationError, match="1 missing: running_mean"):
         check_state_dict(model, state, spare)
+
+
+def test_weights_that_are_no_numbers_are_named():
+    state = dict(nn.BatchNorm2d(3).state_dict())
+    check_weights(state)
+    state["bias"] = torch.tensor([0.0, float("nan"), 1.0])
+    with pytest.raises(CertificationError, match="weights contain NaN: bias"):
+        check_weights(state)
+    with pytest.raises(CertificationError, match="weights contain NaN: bias"):
+        check_checkpoint(nn.BatchNorm2d(3), state)

@@ -1,3 +1,6 @@
+import hashlib
+import sys
+
 import torch
 from mmengine.config import Config
 
@@ -22,3 +25,10 @@ def test_digest_is_that_of_names_and_values():
     assert weights_digest(weights) == weights_digest(dict(reversed(weights.items())))
     assert weights_digest(weights) != weights_digest({**weights, "b": torch.tensor([0.0, 1e-30])})
     assert weights_digest(weights) != weights_digest(dict(a=weights["a"], c=weights["b"]))
+
+
+def test_digest_of_any_type_is_that_of_its_bytes():
+    scalar, half = torch.tensor(7), torch.tensor([[1.5, -2.0]], dtype=torch.bfloat16)
+    expected = hashlib.sha256(b"a" + (7).to_bytes(8, sys.byteorder)).hexdigest()
+    assert weights_digest(dict(a=scalar)) == expected
+    assert weights_digest(dict(a=half)) != weights_digest(dict(a=-half))

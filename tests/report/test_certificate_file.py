@@ -1,5 +1,8 @@
 import json
 import math
+import shlex
+import sys
+from datetime import datetime, timezone
 
 import pytest
 
@@ -25,10 +28,14 @@ def test_json_is_standard():
     assert json.loads(text, parse_constant=refuse) == {"a": None, "b": ["inf", 1.5], "c": [1, "x"]}
 
 
-def test_environment_names_what_computed():
+def test_environment_says_when_how_and_what_computed(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tools/test.py", "a b.py", "--certify"])
+    before = datetime.now(timezone.utc).replace(microsecond=0)
     found = environment()
     assert {"python", "torch", "numpy", "device"} <= set(found)
     assert all(isinstance(value, str) for value in found.values())
+    assert shlex.split(found["command"]) == ["python", "tools/test.py", "a b.py", "--certify"]
+    assert before <= datetime.fromisoformat(found["date"]) <= datetime.now(timezone.utc)
 
 
 @pytest.mark.parametrize("table", [overview_table, class_table])

@@ -46,17 +46,38 @@ def project(tmp_path_factory):
     return SimpleNamespace(folder=folder, config=config, checkpoint=checkpoint, model=model)
 
 
-@pytest.fixture
-def test_tool(monkeypatch, tmp_path):
-    """Run tools/test.py in this process, in an empty work folder."""
-    spec = importlib.util.spec_from_file_location("tools_test", ROOT / "tools" / "test.py")
+def load_tool(name):
+    """The script ``tools/<name>`` as a module."""
+    path = ROOT / "tools" / name
+    spec = importlib.util.spec_from_file_location(f"tool_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def tool_module():
+    """Load the script ``tools/<name>`` as a module."""
+    return load_tool
+
+
+@pytest.fixture
+def run_tool(monkeypatch):
+    """Run ``tools/<name>`` in this process with these arguments; return its exit status."""
+
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        return load_tool(name).main()
+
+    return run
+
+
+@pytest.fixture
+def test_tool(run_tool, tmp_path):
+    """Run tools/test.py in this process, in an empty work folder."""
 
     def run(*arguments):
-        work = ["--work-dir", str(tmp_path / "work")]
-        monkeypatch.setattr(sys, "argv", ["test.py", *map(str, arguments), *work])
         with DefaultScope.overwrite_default_scope("mmseg"):
-            module.main()
+            run_tool("test.py", *arguments, "--work-dir", tmp_path / "work")
 
     return run

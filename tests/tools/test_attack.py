@@ -1,6 +1,5 @@
 """tools/attack.py as users call it: attacked beside certified, resuming, and refutations."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -34,18 +33,9 @@ class ForgetfulEncoderDecoder(LipEncoderDecoder):
 
 
 @pytest.fixture
-def attack_tool(monkeypatch, tmp_path):
+def attack_tool(run_tool, tmp_path):
     """Run tools/attack.py in this process, in an empty work folder; return its exit status."""
-    spec = importlib.util.spec_from_file_location("tools_attack", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-    def run(*arguments):
-        work = ["--work-dir", str(tmp_path / "work")]
-        monkeypatch.setattr(sys, "argv", ["attack.py", *map(str, arguments), *work])
-        return module.main()
-
-    return run
+    return lambda *arguments: run_tool("attack.py", *arguments, "--work-dir", tmp_path / "work")
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +58,7 @@ def report(folder):
 
 
 def without_times(result):
-    return {key: value for key, value in result.items() if key != "cost"}
+    return {key: value for key, value in result.items() if key not in ("cost", "environment")}
 
 
 def test_report_follows_its_schema(finished):

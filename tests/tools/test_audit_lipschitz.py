@@ -1,9 +1,9 @@
 """tools/audit_lipschitz.py as users call it: the table, the JSON file and the exit status."""
 
-import importlib.util
 import json
 import runpy
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -42,17 +42,9 @@ model = dict(
 
 
 @pytest.fixture
-def audit_tool(monkeypatch):
+def audit_tool(run_tool):
     """Run the tool in this process; return its exit status."""
-    spec = importlib.util.spec_from_file_location("tools_audit_lipschitz", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["audit_lipschitz.py", *map(str, arguments)])
-        return module.main()
-
-    return run
+    return partial(run_tool, "audit_lipschitz.py")
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """tools/analysis_tools/benchmark_certification.py at tiny sizes; the numbers are not judged."""
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,15 +9,11 @@ import torch
 from mmseg_lipcert.certificates import flip_costs
 from mmseg_lipcert.utils.cli import CommandLineError
 
-TOOL = Path(__file__).parents[2] / "tools" / "analysis_tools" / "benchmark_certification.py"
-
 
 @pytest.fixture
-def benchmark(monkeypatch):
+def benchmark(tool_module, monkeypatch):
     """The tool as a module, with a function that runs it in this process."""
-    spec = importlib.util.spec_from_file_location("tools_benchmark_certification", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = tool_module("analysis_tools/benchmark_certification.py")
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["benchmark.py", *map(str, arguments)])

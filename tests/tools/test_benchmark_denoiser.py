@@ -1,6 +1,5 @@
-import importlib.util
 import re
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,17 +11,8 @@ DENOISER = ROOT / "demo" / "checkpoints" / "denoiser_street-scenes"
 
 
 @pytest.fixture
-def benchmark(monkeypatch):
-    path = ROOT / "tools" / "analysis_tools" / "benchmark_denoiser.py"
-    spec = importlib.util.spec_from_file_location("benchmark_denoiser", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["benchmark", *map(str, arguments)])
-        module.main()
-
-    return run
+def benchmark(run_tool):
+    return partial(run_tool, "analysis_tools/benchmark_denoiser.py")
 
 
 def test_it_prints_seconds_and_memory(benchmark, capsys, tmp_path):

@@ -1,9 +1,6 @@
 """The comparison runs, and never finds a tighter cost below the looser one."""
 
-import importlib.util
 import re
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,27 +8,21 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 
-TOOL = Path(__file__).parents[2] / "tools" / "analysis_tools" / "compare_costs.py"
 
-
-def compare(monkeypatch, capsys, *arguments):
-    spec = importlib.util.spec_from_file_location("compare_costs", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(sys, "argv", ["compare_costs.py", *map(str, arguments)])
-    module.main()
+def compare(run_tool, capsys, *arguments):
+    run_tool("analysis_tools/compare_costs.py", *arguments)
     printed = capsys.readouterr().out
     ratios = [float(text) for text in re.findall(r"mean: ([0-9.]+)", printed)]
     return printed, ratios
 
 
-def test_orthogonal_classifier(project, monkeypatch, capsys):
-    printed, ratios = compare(monkeypatch, capsys, project.config, project.checkpoint, "--limit", 1)
+def test_orthogonal_classifier(project, run_tool, capsys):
+    printed, ratios = compare(run_tool, capsys, project.config, project.checkpoint, "--limit", 1)
     assert len(ratios) == 1 and ratios[0] >= 1
     assert "classifier is orthogonal" in printed
 
 
-def test_free_classifier(project, tmp_path, monkeypatch, capsys):
+def test_free_classifier(project, tmp_path, run_tool, capsys):
     config = tmp_path / "free.py"
     config.write_text(
         f'_base_ = "{project.config.as_posix()}"\n'
@@ -42,7 +33,7 @@ def test_free_classifier(project, tmp_path, monkeypatch, capsys):
         model = MODELS.build(Config.fromfile(config).model)
     checkpoint = tmp_path / "free.pth"
     torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
-    printed, ratios = compare(monkeypatch, capsys, config, checkpoint, "--limit", 1, "--eps", 0.1)
+    printed, ratios = compare(run_tool, capsys, config, checkpoint, "--limit", 1, "--eps", 0.1)
     assert len(ratios) == 2 and min(ratios) >= 1
     plain, aware = (
         float(re.search(rf"\| +{name} +\| +([0-9.]+)", printed).group(1))
@@ -51,7 +42,7 @@ def test_free_classifier(project, tmp_path, monkeypatch, capsys):
     assert aware >= plain
 
 
-def test_only_lipschitz_segmentors(project, monkeypatch, capsys):
+def test_only_lipschitz_segmentors(project, run_tool, capsys):
     from mmseg_lipcert.utils.cli import CommandLineError
 
     config = project.folder / "plain.py"
@@ -59,4 +50,4 @@ def test_only_lipschitz_segmentors(project, monkeypatch, capsys):
         f'_base_ = "{project.config.as_posix()}"\nmodel = dict(type="EncoderDecoder")\n'
     )
     with pytest.raises(CommandLineError, match="EncoderDecoder is not a LipEncoderDecoder"):
-        compare(monkeypatch, capsys, config, project.checkpoint)
+        compare(run_tool, capsys, config, project.checkpoint)

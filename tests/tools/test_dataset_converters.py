@@ -1,19 +1,8 @@
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 import numpy as np
 import pytest
-
-TOOLS = Path(__file__).parents[2] / "tools" / "dataset_converters"
-
-
-def load_tool(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"converter_{name}", TOOLS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -39,9 +28,9 @@ def segnet(tmp_path) -> Path:
     return root.parent
 
 
-def test_camvid_maps_void_and_keeps_the_rest(segnet, tmp_path):
+def test_camvid_maps_void_and_keeps_the_rest(segnet, tmp_path, tool_module):
     out = tmp_path / "out"
-    load_tool("camvid").main([str(segnet), "--out", str(out)])
+    tool_module("dataset_converters/camvid.py").main([str(segnet), "--out", str(out)])
     for split in ("train", "val", "test"):
         for name in ("a.png", "b.png"):
             source = segnet / "CamVid" / split / name
@@ -53,35 +42,41 @@ def test_camvid_maps_void_and_keeps_the_rest(segnet, tmp_path):
             np.testing.assert_array_equal(after[before < 11], before[before < 11])
 
 
-def test_camvid_twice_is_the_same_as_once(segnet, tmp_path):
-    out, tool = tmp_path / "out", load_tool("camvid")
+def test_camvid_twice_is_the_same_as_once(segnet, tmp_path, tool_module):
+    out, tool = tmp_path / "out", tool_module("dataset_converters/camvid.py")
     tool.main([str(segnet / "CamVid"), "--out", str(out)])
     once = files(out)
     tool.main([str(segnet), "--out", str(out)])
     assert files(out) == once and len(once) == 12
 
 
-def test_camvid_missing_folder_is_named(segnet, tmp_path):
+def test_camvid_missing_folder_is_named(segnet, tmp_path, tool_module):
     (segnet / "CamVid" / "valannot").rename(tmp_path / "elsewhere")
     with pytest.raises(SystemExit, match=r"^error: no folder \S*CamVid/valannot:"):
-        load_tool("camvid").main([str(segnet), "--out", str(tmp_path / "out")])
+        tool_module("dataset_converters/camvid.py").main(
+            [str(segnet), "--out", str(tmp_path / "out")]
+        )
     assert not (tmp_path / "out").exists()
 
 
-def test_camvid_image_without_labels_is_named(segnet, tmp_path):
+def test_camvid_image_without_labels_is_named(segnet, tmp_path, tool_module):
     (segnet / "CamVid" / "testannot" / "b.png").unlink()
     with pytest.raises(SystemExit, match=r"error: image \S*test/b\.png has no label file"):
-        load_tool("camvid").main([str(segnet), "--out", str(tmp_path / "out")])
+        tool_module("dataset_converters/camvid.py").main(
+            [str(segnet), "--out", str(tmp_path / "out")]
+        )
 
 
-def test_camvid_unknown_label_is_named(segnet, tmp_path):
+def test_camvid_unknown_label_is_named(segnet, tmp_path, tool_module):
     cv2.imwrite(str(segnet / "CamVid/trainannot/a.png"), np.full((6, 8), 12, np.uint8))
     with pytest.raises(SystemExit, match=r"error: \S*trainannot/a\.png: .*largest value 12"):
-        load_tool("camvid").main([str(segnet), "--out", str(tmp_path / "out")])
+        tool_module("dataset_converters/camvid.py").main(
+            [str(segnet), "--out", str(tmp_path / "out")]
+        )
 
 
-def test_street_scenes_tool_writes_and_resumes(tmp_path, capsys):
-    tool = load_tool("street_scenes")
+def test_street_scenes_tool_writes_and_resumes(tmp_path, capsys, tool_module):
+    tool = tool_module("dataset_converters/street_scenes.py")
     size = ["--size", "64", "128"]
     arguments = ["--out", str(tmp_path), "--train", "2", "--val", "1", "--test", "0", *size]
     tool.main(arguments)
@@ -91,8 +86,8 @@ def test_street_scenes_tool_writes_and_resumes(tmp_path, capsys):
     assert "0 scenes written, 3 were there" in capsys.readouterr().out
 
 
-def test_street_scenes_tool_refuses_another_seed(tmp_path):
-    tool = load_tool("street_scenes")
+def test_street_scenes_tool_refuses_another_seed(tmp_path, tool_module):
+    tool = tool_module("dataset_converters/street_scenes.py")
     arguments = ["--out", str(tmp_path), "--train", "1", "--val", "0", "--test", "0"]
     tool.main([*arguments, "--size", "64", "128"])
     with pytest.raises(SystemExit, match="error: .* holds scenes made with"):

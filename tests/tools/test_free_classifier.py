@@ -1,25 +1,14 @@
 """The converted checkpoint computes the same logits with an unconstrained last layer."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 
-TOOL = Path(__file__).parents[2] / "tools" / "model_converters" / "free_classifier.py"
 
-
-def test_logits_stay_the_same(project, tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location("free_classifier", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def test_logits_stay_the_same(project, tmp_path, run_tool):
     output = tmp_path / "free.pth"
-    arguments = ["free_classifier.py", project.config, project.checkpoint, output]
-    monkeypatch.setattr(sys, "argv", [str(argument) for argument in arguments])
-    module.main()
+    run_tool("model_converters/free_classifier.py", project.config, project.checkpoint, output)
     config = Config.fromfile(project.config).model
     config.decode_head.free_classifier = True
     with DefaultScope.overwrite_default_scope("mmseg"):

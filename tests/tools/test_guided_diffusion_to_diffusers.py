@@ -1,9 +1,6 @@
 """Outputs before and after conversion, against our own small model with the original's names."""
 
-import importlib.util
 import math
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +11,6 @@ from torch.nn import functional as F
 from mmseg_lipcert.models.denoisers import DiffusersDenoiser
 from mmseg_lipcert.utils.cli import CommandLineError
 
-TOOL = Path(__file__).parents[2] / "tools" / "model_converters" / "guided_diffusion_to_diffusers.py"
 HEAD = 32
 
 
@@ -120,17 +116,12 @@ def original():
 
 
 @pytest.fixture
-def tool(monkeypatch, tmp_path):
-    spec = importlib.util.spec_from_file_location("guided_diffusion_to_diffusers", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
+def tool(run_tool, tmp_path):
     def run(state, *options):
         torch.save(state, tmp_path / "original.pt")
-        arguments = [str(tmp_path / "original.pt"), str(tmp_path / "model"), *options]
-        arguments += ["--head-channels", str(HEAD), "--image-size", "16"]
-        monkeypatch.setattr(sys, "argv", ["convert", *arguments])
-        module.main()
+        sizes = ["--head-channels", HEAD, "--image-size", 16]
+        files = [tmp_path / "original.pt", tmp_path / "model"]
+        run_tool("model_converters/guided_diffusion_to_diffusers.py", *files, *options, *sizes)
         return tmp_path / "model"
 
     return run

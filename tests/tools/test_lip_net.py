@@ -1,8 +1,6 @@
 """Logits before and after conversion, against our own small model with the published names."""
 
-import importlib.util
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,6 @@ from torch import nn
 from mmseg_lipcert.utils.cli import CommandLineError
 
 ROOT = Path(__file__).parents[2]
-TOOL = ROOT / "tools" / "model_converters" / "lip_net.py"
 CONFIG = ROOT / "configs" / "lip_net" / "lip-net_s_40e_camvid-360x480.py"
 MEAN, STD = [0.4, 0.45, 0.5], [0.22, 0.25, 0.3]
 CLASSES = 11
@@ -139,17 +136,11 @@ class Published(nn.Module):
 
 
 @pytest.fixture
-def convert(tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location("lip_net", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
+def convert(tmp_path, run_tool):
     def run(state, *options, config=CONFIG):
         checkpoint, output = tmp_path / "published.pth", tmp_path / "converted"
         torch.save(state, checkpoint)
-        arguments = ["lip_net.py", config, checkpoint, output, *options]
-        monkeypatch.setattr(sys, "argv", [str(argument) for argument in arguments])
-        module.main()
+        run_tool("model_converters/lip_net.py", config, checkpoint, output, *options)
         return output
 
     return run

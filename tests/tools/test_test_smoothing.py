@@ -59,7 +59,7 @@ def certificate(folder):
 
 
 def without_times(result):
-    return {key: value for key, value in result.items() if key != "cost"}
+    return {key: value for key, value in result.items() if key not in ("cost", "environment")}
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """tools/train.py on a dataset of four tiny images."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -84,12 +83,9 @@ randomness = dict(seed=0)
 
 
 @pytest.fixture(scope="module")
-def train():
+def train(tool_module):
     """The script, as a module."""
-    spec = importlib.util.spec_from_file_location("train_tool", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return tool_module("train.py")
 
 
 @pytest.fixture

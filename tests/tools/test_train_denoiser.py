@@ -1,6 +1,5 @@
 """tools/train_denoiser.py on a dataset of three tiny pictures."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -31,13 +30,9 @@ TINY = ("--batch", "2", "--crop", "16", "--channels", "8", "8", "--workers", "0"
 
 
 @pytest.fixture(scope="module")
-def tool():
+def tool(tool_module):
     """The script, as a module."""
-    path = ROOT / "tools" / "train_denoiser.py"
-    spec = importlib.util.spec_from_file_location("train_denoiser_tool", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return tool_module("train_denoiser.py")
 
 
 @pytest.fixture

@@ -31,6 +31,21 @@ def test_larger_radius_changes_the_heat_map(tmp_path):
     assert (draw(tmp_path / "a.png", low) != draw(tmp_path / "b.png", mixed)).any()
 
 
+def test_without_labels_nothing_is_wrong_and_abstentions_are_black(tmp_path):
+    image = np.full((40, 60, 3), 200, np.uint8)
+    prediction = np.zeros((40, 60), np.uint8)
+    pictures = []
+    for number, abstaining in enumerate((0, 30)):
+        prediction[:, :abstaining] = 255
+        path, radius = tmp_path / f"{number}.png", np.full((40, 60), 0.2)
+        save_certificate_figure(path, image, None, prediction, radius, CLASSES, PALETTE, "title")
+        pictures.append(cv2.imread(str(path)))
+    sure, half = (np.count_nonzero((picture < 8).all(-1)) for picture in pictures)
+    # Both panels, prediction and radius, are black in one half.
+    assert half > sure + 1.9 * 40 * 30
+    assert pictures[0].shape[0] < draw(tmp_path / "l.png", np.full((40, 60), 0.2)).shape[0]
+
+
 def test_image_without_labels_or_radius(tmp_path):
     nothing = np.full((40, 60), 255, np.uint8)
     assert draw(tmp_path / "c.png", np.zeros((40, 60), np.float32), nothing) is not None

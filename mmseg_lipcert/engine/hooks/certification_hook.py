@@ -8,23 +8,22 @@ from typing import Any
 import torch
 from mmengine.dist import broadcast_object_list, get_rank, is_main_process
 from mmengine.hooks import Hook, LoggerHook
-from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 from mmseg.registry import HOOKS
 from torch.utils.data import SequentialSampler, Subset
 
 from mmseg_lipcert.evaluation.metrics import CertificateMetric
-from mmseg_lipcert.report import certificate_json, class_table, overview_table
+from mmseg_lipcert.report import certificate_json, class_table, overview_table, write_html_report
+from mmseg_lipcert.utils.cli import describe
 
 from ..certificate_store import CertificateStore
 from ..certification_error import CertificationError
-from ..checks import check_dataset, check_state_dict
+from ..checks import check_checkpoint, check_dataset
 from ..methods import METHODS, CertificationMethod
 from ..picture_writer import PictureWriter
 from ..run_settings import run_settings, weights_digest
-
-_UNUSED_IN_INFERENCE = r"^auxiliary_head\.|\.num_batches_tracked$|^decode_head\.loss_|^ema_"
 
 
 @HOOKS.register_module()
@@ -34,7 +33,7 @@ class CertificationHook(Hook):
     The kind of certificate is that of the metric in the test evaluator. Before: the checkpoint must
     fill the model, the model must fit the method, the data must be readable. During: one JSON line
     and one npz (prediction, radius) per image, so that a crash loses nothing. After: the tables,
-    certificate.json and pictures of the whole dataset.
+    certificate.json, pictures of the whole dataset and report.html.
 
     Args:
         out_dir (str, optional): Folder of the results. Defaults to ``certification`` in the work
@@ -71,12 +70,7 @@ class CertificationHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Refuse a checkpoint that does not fill the model exactly."""
         state_dict = checkpoint.get("state_dict", checkpoint)
-        model = _unwrapped(runner.model)
-        if isinstance(model, BaseTTAModel):
-            # Checkpoints of other people: heads of training only, counters of batch norm.
-            check_state_dict(model.module, state_dict, spare=_UNUSED_IN_INFERENCE)
-        else:
-            check_state_dict(model, state_dict)
+        check_checkpoint(_unwrapped(runner.model), state_dict)
         self.checkpoint_digest = weights_digest(state_dict)
 
     def before_test(self, runner: Runner) -> None:
@@ -163,6 +157,19 @@ class CertificationHook(Hook):
         runner.logger.info(f"{self.method.headline}, in percent\n" + overview_table(certificate))
         self.method.draw_summary(entries, certificate)
         runner.logger.info(f"Certificate written to {path}")
+        self._write_page(runner)
+
+    def _write_page(self, runner: Runner) -> None:
+        """Write report.html; the certificate is complete without it."""
+        try:
+            page = write_html_report(self.store.folder)
+        except Exception as error:
+            runner.logger.error(
+                f"report.html was not written: {describe(error)}; certificate.json is complete; "
+                f"try again with tools/analysis_tools/render_report.py {self.store.folder}"
+            )
+        else:
+            runner.logger.info(f"Report written to {page}")
 
     def _method(self, runner: Runner) -> CertificationMethod:
         for method in METHODS.values():

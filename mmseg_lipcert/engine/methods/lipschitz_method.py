@@ -7,19 +7,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.dist import is_main_process
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from mmseg_lipcert.certificates import vanishing_regions
 from mmseg_lipcert.evaluation.metrics import LipschitzCertificateMetric
-from mmseg_lipcert.models.segmentors import preprocessor_smallest_gain
 from mmseg_lipcert.report import build_lipschitz_certificate, certificate_json
 from mmseg_lipcert.visualization import save_curve_figure
 
 from ..certification_error import CertificationError
-from ..image_maps import half_precision, prediction_map, radius_map
+from ..checks import check_lipschitz_model, use_full_precision
+from ..image_maps import lipschitz_maps
+from ..lipschitz_bounds import measured_bounds
+from ..picture_titles import lipschitz_title
 from ..picture_writer import PictureWriter
 from .certification_method import CertificationMethod
 
@@ -37,18 +38,10 @@ class LipschitzMethod(CertificationMethod):
 
     def __init__(self, *args) -> None:
         super().__init__(*args)
-        if not hasattr(self.model, "lipschitz_bound"):
-            raise CertificationError(
-                f"{type(self.model).__name__} has no Lipschitz bound: a Lipschitz certificate "
-                "needs a LipEncoderDecoder; any other segmentor can be certified with "
-                "--certify smoothing"
-            )
+        check_lipschitz_model(self.model)
         if getattr(self.runner.test_loop, "fp16", False):
             raise CertificationError("certify in full precision: fp16 changes the certified map")
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cudnn.benchmark = False
-        torch.set_float32_matmul_precision("highest")
+        use_full_precision()
         self.model.attach_bound = True
 
     def settings(self) -> dict[str, Any]:
@@ -71,7 +64,7 @@ class LipschitzMethod(CertificationMethod):
 
     def maps(self, sample: BaseDataElement) -> dict[str, np.ndarray]:
         """Prediction, and radius of each pixel rounded down to float16."""
-        return dict(prediction=prediction_map(sample), radius=half_precision(radius_map(sample)))
+        return lipschitz_maps(sample)
 
     def draw(
         self,
@@ -82,14 +75,13 @@ class LipschitzMethod(CertificationMethod):
         maps: dict[str, np.ndarray],
     ) -> None:
         """Draw the certificate of an image and, where there are any, its objects."""
-        valid = max(entry["valid"], 1)
-        accuracy = ", ".join(
-            f"{100 * (entry['correct'] - lost) / valid:.1f}% at {eps:g}"
-            for eps, lost in zip(entry["eps"], entry["correct_lost"], strict=True)
-        )
-        title = f"pixel accuracy {100 * entry['correct'] / valid:.1f}%, certified {accuracy}"
         pictures.certificate(
-            entry["image"], image, sample, maps["prediction"], maps["radius"], title
+            entry["image"],
+            image,
+            sample,
+            maps["prediction"],
+            maps["radius"],
+            lipschitz_title(entry),
         )
         if entry["regions"] is None:
             return
@@ -138,18 +130,13 @@ class LipschitzMethod(CertificationMethod):
                 "eps is the norm of a perturbation of the resized image"
             )
         started = time.perf_counter()
-        network = model.lipschitz_audit(size, samples=inputs[:1], steps=3)
-        preprocessing = model.preprocessing_norm()
-        audit = {
-            "bound": preprocessing * network.upper,
-            "lower_bound": preprocessor_smallest_gain(model.data_preprocessor) * network.lower,
-            "preprocessing": preprocessing,
-            "network": network.upper,
-        }
+        audit = measured_bounds(model, inputs)
+        network = model.lipschitz_audit(size)
         if is_main_process():
             self.store.write("audit.json", certificate_json(audit))
         logger.info(
             f"Lipschitz bound of the folded network at {size[0]}x{size[1]}: {network.upper:.6f} "
-            f"(measured lower bound {network.lower:.4f}), preprocessing {preprocessing:.4f}, "
+            f"(measured lower bound {network.lower:.4f}), "
+            f"preprocessing {audit['preprocessing']:.4f}, "
             f"together {audit['bound']:.6f}; {time.perf_counter() - started:.1f} s"
         )

@@ -10,14 +10,14 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mmseg_lipcert.certificates import certified_labels, radius_map
 from mmseg_lipcert.evaluation.metrics import SmoothingCertificateMetric
 from mmseg_lipcert.models.segmentors import SmoothedSegmentor, split_test_pipeline
 from mmseg_lipcert.report import build_smoothing_certificate
 from mmseg_lipcert.visualization import save_accuracy_figure
 
 from ..certification_error import CertificationError
-from ..image_maps import half_precision
+from ..image_maps import smoothing_maps
+from ..picture_titles import smoothing_title
 from ..picture_writer import PictureWriter
 from ..run_settings import weights_digest
 from .certification_method import CertificationMethod
@@ -103,19 +103,7 @@ class SmoothingMethod(CertificationMethod):
 
     def maps(self, sample: BaseDataElement) -> dict[str, np.ndarray]:
         """Certified labels (255: abstained), radius of each pixel, choices and their hits."""
-        selected, hits = sample.smoothing_selected.data[0], sample.smoothing_hits.data[0]
-        labels = certified_labels(selected, hits, self.statistics, self.model.hierarchy)
-        radius = radius_map(hits, self.statistics)
-        if self.model.hierarchy is not None:
-            # The root always holds, and says nothing.
-            radius = radius.masked_fill(selected == self.model.hierarchy.abstain, 0.0)
-        counts = np.uint16 if self.model.n < 2**16 else np.int32
-        return dict(
-            prediction=labels.cpu().numpy().astype(np.uint8),
-            radius=half_precision(radius.cpu().numpy()),
-            selected=selected.cpu().numpy().astype(np.uint16),
-            hits=hits.cpu().numpy().astype(counts),
-        )
+        return smoothing_maps(sample, self.statistics, self.model.hierarchy)
 
     def draw(
         self,
@@ -127,12 +115,13 @@ class SmoothingMethod(CertificationMethod):
     ) -> None:
         """Draw the certificate of an image; pixels that abstain are black."""
         (row, *_) = self.metric.summarize([entry])["certified"]
-        title = (
-            f"certified at {row['eps']:.3f}: accuracy {100 * row['pixel_accuracy']:.1f}%, "
-            f"{100 * row['abstain']:.1f}% abstain (black)"
-        )
         pictures.certificate(
-            entry["image"], image, sample, maps["prediction"], maps["radius"], title
+            entry["image"],
+            image,
+            sample,
+            maps["prediction"],
+            maps["radius"],
+            smoothing_title(row),
         )
 
     def report(

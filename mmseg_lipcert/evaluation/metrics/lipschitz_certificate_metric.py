@@ -8,7 +8,7 @@ import torch
 from mmseg.registry import METRICS
 
 from mmseg_lipcert.certificates import RegionQuery, dataset_summary, image_entry
-from mmseg_lipcert.certificates.cells import cell_indices, cell_label_counts
+from mmseg_lipcert.certificates.cells import native_target
 from mmseg_lipcert.certificates.validation import check_eps, check_share
 
 from .certificate_metric import CertificateMetric
@@ -118,18 +118,9 @@ class LipschitzCertificateMetric(CertificateMetric):
             ``fabrication`` are None when logits and labels differ in size: an object is a set of
             label pixels, which then share their logits with pixels outside of it.
         """
-        target = target.to(logits.device)
-        if target.shape != logits.shape[1:]:
-            rows, columns = (
-                cell_indices(original, resized, stride)
-                for original, resized in zip(target.shape, network_size[:2], strict=True)
-            )
-            classes = max(2, logits.shape[0])
-            size = tuple(logits.shape[1:])
-            target = cell_label_counts(target, rows, columns, size, classes, self.ignore_index)
         return image_entry(
             logits,
-            target,
+            native_target(logits, target, network_size[:2], stride, self.ignore_index),
             self.eps,
             lipschitz,
             thresholds=self.thresholds,

@@ -61,6 +61,9 @@ class BaseClassifier:
         Args:
             images: Images (B, 3, h, w), 0..255, in the channel order of the dataset.
             sample: The sample that they come from: its sizes and paths.
+
+        Raises:
+            ValueError: If the segmentor's logits contain NaN.
         """
         # Sliding windows write into the metas they are given: every pass has its own.
         metas = [dict(sample.metainfo) for _ in images]
@@ -82,6 +85,13 @@ class BaseClassifier:
         with self._precision(images.device.type):
             data = self.segmentor.data_preprocessor(data, False)
             samples = self.segmentor(data["inputs"], data["data_samples"], mode="predict")
+        for predicted in samples:
+            # A NaN anywhere makes the sum one, at a fraction of the cost of looking for it.
+            if "seg_logits" in predicted and predicted.seg_logits.data.sum().isnan():
+                raise ValueError(
+                    f"{sample.img_path}: the logits of the segmentor contain NaN: there is no "
+                    "prediction to certify"
+                )
         return torch.stack([predicted.pred_sem_seg.data[0] for predicted in samples]).long()
 
     def _transform(self, image: Tensor, meta: dict[str, Any]) -> Tensor:

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import copy
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner import CheckpointLoader, load_state_dict
+from mmseg.registry import DATASETS, METRICS, MODELS
+from torch import nn
+
+from mmseg_lipcert.engine import CertificationError
+from mmseg_lipcert.engine.certified_config import (
+    METHOD_METRICS,
+    automatic_method,
+    foreign_settings,
+    has_denoiser,
+    set_method,
+)
+from mmseg_lipcert.engine.checks import check_checkpoint, check_weights
+from mmseg_lipcert.engine.run_settings import weights_digest
+
+from .certified_result import CertifiedResult
+from .image_reader import Image, ImageReader, Labels
+from .lipschitz_certifier import LipschitzCertifier
+from .smoothing_certifier import SmoothingCertifier
+
+
+class CertifiedSegInferencer:
+    """Certifies images from Python, with the numbers of ``tools/test.py --certify``.
+
+    Args:
+        config (str | PathLike | Config): Config of the segmentor, with or without a certificate
+            metric; a ``Config`` is not changed.
+        checkpoint (str | PathLike): Its weights, which must fill it.
+        method (str, optional): ``'lipschitz'``, ``'smoothing'`` or ``'denoise'``. Defaults to None:
+            the config's, else lipschitz for a Lipschitz segmentor and smoothing for any other.
+        device (str, optional): Defaults to None: a GPU if there is one, else the CPU.
+        sigma (float, optional): Standard deviation of the noise, images in [0, 1].
+        n0 (int, optional): Draws that choose the classes.
+        n (int, optional): Draws that test them.
+        alpha (float, optional): Probability that the certificate of an image is wrong.
+        tau (float | Sequence[float], optional): Probabilities to be exceeded, one per radius.
+        correction (str, optional): ``'holm'``, ``'bonferroni'``, ``'k-fwer'`` or ``'metric'``.
+        k (int, optional): Of ``'k-fwer'``.
+        denoiser (dict | str | PathLike, optional): Config of a denoiser, or a diffusers model.
+        hierarchy (str | dict, optional): Groups of classes to fall back to.
+        noise_at (str, optional): ``'original'`` or ``'network'``: before or after the pipeline
+            changes the image.
+        scale (float, optional): Size of the segmentor's input relative to the image.
+        draws_per_batch (int, optional): Draws per forward pass.
+        seed (int, optional): Seed of the noise.
+
+            These belong to smoothing and denoising, the denoiser to the latter only. None keeps the
+            config's value, or the default of ``SmoothedSegmentor`` or
+            ``SmoothingCertificateMetric``.
+
+    Raises:
+        CertificationError: If model, checkpoint or test pipeline cannot be certified.
+        ValueError: If a setting is out of range or does not go with the method.
+
+    Examples:
+        >>> certify = CertifiedSegInferencer("config.py", "checkpoint.pth")  # doctest: +SKIP
+        >>> certify("street.png").stability(0.1)  # doctest: +SKIP
+        0.968
+    """
+
+    def __init__(
+        self,
+        config: str | os.PathLike[str] | Config,
+        checkpoint: str | os.PathLike[str],
+        method: str | None = None,
+        device: str | None = None,
+        *,
+        sigma: float | None = None,
+        n0: int | None = None,
+        n: int | None = None,
+        alpha: float | None = None,
+        tau: float | Sequence[float] | None = None,
+        correction: str | None = None,
+        k: int | None = None,
+        denoiser: dict | str | os.PathLike[str] | None = None,
+        hierarchy: str | dict | None = None,
+        noise_at: str | None = None,
+        scale: float | None = None,
+        draws_per_batch: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        config = copy.deepcopy(config) if isinstance(config, Config) else Config.fromfile(config)
+        settings = dict(sigma=sigma, n0=n0, n=n, noise_at=noise_at, scale=scale, seed=seed)
+        settings.update(alpha=alpha, tau=tau, correction=correction, k=k, denoiser=denoiser)
+        settings.update(hierarchy=hierarchy, draws_per_batch=draws_per_batch)
+        #: ``'lipschitz'``, ``'smoothing'`` or ``'denoise'``.
+        self.method = _request(config, method, settings)
+        self._scope = config.get("default_scope", "mmseg")
+        with DefaultScope.overwrite_default_scope(self._scope):
+            # The dataset says what its classes and labels are; its files need not exist.
+            dataset = DATASETS.build(dict(config.test_dataloader.dataset, lazy_init=True))
+            #: The model that certifies, in evaluation mode.
+            self.model: nn.Module = MODELS.build(config.model)
+            metric = METRICS.build(config.test_evaluator)
+            metric.dataset_meta = dataset.metainfo
+            metric.image_root = dataset.data_prefix.get("img_path")
+            lipschitz = self.method == "lipschitz"
+            self._certifier = (LipschitzCertifier if lipschitz else SmoothingCertifier)(
+                self.model, metric
+            )
+            pipeline = self._certifier.pipeline(config.test_dataloader.dataset.pipeline)
+            self._reader = ImageReader(dataset, pipeline, self._certifier.exact)
+        _load(self.model, checkpoint)
+        self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+        self._digest = weights_digest(self.model.state_dict())
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image: Image | Sequence[Image],
+        eps: float | Sequence[float] | None = None,
+        *,
+        target: Labels | Sequence[Labels] | None = None,
+        name: str | Sequence[str] | None = None,
+    ) -> CertifiedResult | list[CertifiedResult]:
+        """Certify one image, or several one after the other.
+
+        Args:
+            image: File, or array (H, W, 3), uint8, BGR; or a list of them.
+            eps: Lipschitz: l2 norms of the perturbation, images in [0, 1], for which figures are
+                made; None: the config's. Smoothing has the radii of sigma and tau.
+            target: Labels: a file, which is read as the dataset reads its own, or a map (H, W) of
+                classes, 255 where ignored; a list of them for a list of images.
+            name: Of the image: noise depends on it. By default a file is named as in a
+                certification of the config's dataset, an array by its content.
+
+        Returns:
+            What is guaranteed; a list for a list.
+
+        Raises:
+            CertificationError: If an image cannot be read or certified as it is.
+            TypeError: If image or labels are of another type.
+            ValueError: If an array does not hold an image, labels do not fit, or eps is wrong.
+        """
+        if not isinstance(image, (list, tuple)):
+            return self._certify(image, eps, target, name)
+        return [
+            self._certify(one, eps, *options)
+            for one, *options in zip(
+                image,
+                _one_each(target, len(image), "target"),
+                _one_each(name, len(image), "name"),
+                strict=True,
+            )
+        ]
+
+    def _certify(
+        self,
+        image: Image,
+        eps: float | Sequence[float] | None,
+        target: Labels | None,
+        name: str | None,
+    ) -> CertifiedResult:
+        self._check_model()
+        with DefaultScope.overwrite_default_scope(self._scope):
+            inputs, sample, pixels = self._reader(image, target, name)
+            data = dict(inputs=[inputs], data_samples=[sample])
+            shown = np.ascontiguousarray(pixels[..., ::-1]).astype(np.uint8)
+            return self._certifier.certify(data, shown, eps)
+
+    def _check_model(self) -> None:
+        """Refuse what would change the certified map, and notice weights that changed."""
+        training = [name for name, part in self.model.named_modules() if part.training]
+        if training:
+            raise CertificationError(
+                f"the model is in training mode ({training[0] or 'model'}): call "
+                "inferencer.model.eval()"
+            )
+        device = next(self.model.parameters()).device
+        if torch.is_autocast_enabled(device.type):
+            raise CertificationError(
+                "certify in full precision: autocast changes the certified map; smoothing has the "
+                "segmentor's own autocast='bfloat16' in its config"
+            )
+        weights = self.model.state_dict()
+        digest = weights_digest(weights)
+        if digest != self._digest:
+            check_weights(weights)
+            self.model.eval()  # drops the folded network and its audits
+            self._certifier.forget()
+            self._digest = digest
+
+
+def _request(config: Config, method: str | None, settings: dict[str, Any]) -> str:
+    """Make a config certify by a method, and give its name."""
+    if config.get("test_dataloader") is None:
+        raise ValueError(
+            f"config {config.filename} has no test_dataloader: its pipeline reads images"
+        )
+    if (config.get("test_cfg") or {}).get("fp16"):
+        raise CertificationError(
+            "certify in full precision: test_cfg.fp16 changes the certified map; smoothing has the "
+            "segmentor's own autocast='float16'"
+        )
+    if method is None:
+        method = automatic_method(config, settings["denoiser"])
+    if method not in METHOD_METRICS:
+        raise ValueError(
+            f"method must be one of {', '.join(METHOD_METRICS)}, or None, got {method!r}"
+        )
+    given = [key for key, value in settings.items() if value is not None]
+    foreign = foreign_settings(method, given)
+    if foreign:
+        raise ValueError(f"{', '.join(foreign)} cannot go with method={method!r}")
+    if method == "denoise" and not (settings["denoiser"] or has_denoiser(config)):
+        raise ValueError(
+            "method='denoise' needs a denoiser: give denoiser=FOLDER, or set it in the config"
+        )
+    set_method(config, method, **settings)
+    return method
+
+
+def _load(model: nn.Module, checkpoint: str | os.PathLike[str]) -> None:
+    """Fill a model as MMEngine's runner does, and refuse what does not fill it."""
+    loaded = CheckpointLoader.load_checkpoint(os.fspath(checkpoint), map_location="cpu")
+    state = loaded.get("state_dict", loaded)
+    check_checkpoint(model, state)
+    load_state_dict(model, {re.sub(r"^module\.", "", key): value for key, value in state.items()})
+
+
+def _one_each(values: Any, count: int, what: str) -> Sequence[Any]:
+    """One value per image of a list."""
+    if values is None:
+        return [None] * count
+    if not isinstance(values, (list, tuple)) or len(values) != count:
+        given = f"{len(values)}" if isinstance(values, (list, tuple)) else type(values).__name__
+        raise ValueError(f"{what} must be a list of {count}, one per image, got {given}")
+    return values

@@ -1,0 +1,321 @@
+import hashlib
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmseg_lipcert.report import write_html_report
+
+from .page import Page
+
+METHODS = ("lipschitz", "smoothing", "denoise")
+RESULTS = (
+    "pixel_accuracy",
+    "pixel_accuracy_dataset",
+    "stability",
+    "mIoU",
+    "mDice",
+    "mAcc",
+)
+
+
+def render(folder):
+    certificate = json.loads((folder / "certificate.json").read_text())
+    return Page(write_html_report(folder)), certificate
+
+
+def number(cell):
+    return float(cell.removesuffix("%")) / (100 if cell.endswith("%") else 1)
+
+
+def check_share(cell, value, up=False):
+    """A share in percent: at most one step of rounding away, on the safe side."""
+    if value is None:
+        assert cell == "–"
+        return
+    assert re.fullmatch(r"\d+\.\d\d%", cell)
+    excess = (1 if up else -1) * (number(cell) - value)
+    assert -1e-12 <= excess < 1e-4
+
+
+def check_radius(cell, value):
+    if value in (None, "inf"):
+        assert cell == ("–" if value is None else "∞")
+    else:
+        assert value * (1 - 1e-3) <= number(cell) <= value
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_results_are_those_of_the_certificate(method, write_certificate):
+    page, certificate = render(write_certificate(method))
+    head, *rows = page.table("guaranteed under every perturbation")
+    shown = [certificate["clean"]]
+    if method != "lipschitz":
+        assert head[-1] == "abstain"
+        shown.append(certificate["smoothing"]["smoothed"])
+    shown += certificate["certified"]
+    assert len(rows) == len(shown)
+    for cells, row in zip(rows, shown, strict=True):
+        for cell, key in zip(cells[1:], RESULTS, strict=False):
+            check_share(cell, row[key])
+        if "abstain" in row:
+            check_share(cells[-1], row["abstain"], up=True)
+        if "eps" in row:
+            title, _, eps = cells[0].rpartition(" ")
+            assert title == "at most ε =" and row["eps"] * (1 - 1e-5) <= float(eps) <= row["eps"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("key", "words"), [("recall", "Recall:"), ("iou", "IoU:")])
+def test_classes_are_those_of_the_certificate(method, key, words, write_certificate):
+    page, certificate = render(write_certificate(method))
+    head, *rows = page.table(words)
+    assert len(head) == 2 + len(certificate["certified"])
+    assert [row[0] for row in rows] == list(certificate["clean"]["per_class"])
+    for name, *cells in rows:
+        shown = [certificate["clean"], *certificate["certified"]]
+        for cell, row in zip(cells, shown, strict=True):
+            check_share(cell, row["per_class"][name][key])
+
+
+def test_radii_and_objects_are_those_of_the_certificate(write_certificate):
+    page, certificate = render(write_certificate("lipschitz"))
+    for words, part, keys in (
+        ("at or above a threshold", "radius", ("mean", "median")),
+        ("less than a share", "curve", ("radius",)),
+        ("makes an object vanish", "regions", ("median_radius", "smallest_radius")),
+        ("can be invented", "fabrication", ("median_radius", "smallest_radius")),
+    ):
+        rows = page.table(words)[1:]
+        assert len(rows) == len(certificate[part]) > 0
+        for cells, row in zip(rows, certificate[part], strict=True):
+            for cell, key in zip(cells[-len(keys) :], keys, strict=True):
+                check_radius(cell, row[key])
+    counts = [[int(cell) for cell in row[1:3]] for row in page.table("object vanish")[1:]]
+    assert counts == [[row["count"], row["erased_free"]] for row in certificate["regions"]]
+
+
+def test_it_says_where_the_bound_comes_from(write_certificate):
+    page, certificate = render(write_certificate("lipschitz"))
+    for value in certificate["lipschitz"].values():
+        assert repr(value) in page.text
+    assert "this certificate is invalid" not in page.text
+    assert "No probability is involved" in page.text and "smoothed" not in page.text
+
+
+def test_a_bound_below_the_measured_expansion_raises_the_alarm(write_certificate):
+    page, _ = render(write_certificate("lipschitz", lower_bound=1.6))
+    assert "1.6 exceeds the bound 1.5: this certificate is invalid" in page.text
+
+
+@pytest.mark.parametrize("method", ["smoothing", "denoise"])
+def test_it_says_what_was_tested(method, write_certificate):
+    page, certificate = render(write_certificate(method))
+    said = certificate["smoothing"]
+    for title, value in (
+        ("noise σ (pixel values 0 to 1)", said["sigma"]),
+        ("draws that select, n0", said["n0"]),
+        ("draws that test, n", said["n"]),
+        ("probability of failure α", said["alpha"]),
+        ("correction for many pixels", "holm"),
+        ("noise added at", "original"),
+        ("guarantee", said["guarantee"]),
+        ("seed", 3),
+    ):
+        assert f" {title} {value} " in page.text
+    for cells, row in zip(page.table("Tested prob")[1:], certificate["certified"], strict=True):
+        assert float(cells[0]) == row["tau"] and int(cells[3]) == row["allowance"]
+        check_share(cells[2], row["abstain"], up=True)
+        check_share(cells[4], row["mIoU_published"])
+    assert ("denoiser" in page.text) == (method == "denoise")
+    assert "Lipschitz" not in page.text and "not on some" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "claims", "foreign"),
+    [
+        (
+            dict(correction="holm"),
+            ["label at any pixel counted", "at least 99.80%"],
+            ["single pix"],
+        ),
+        (
+            dict(correction="k-fwer", k=3),
+            ["label at more than 2 of the pixels counted", "many pixels k-fwer, k = 3"],
+            ["single pixels"],
+        ),
+        (
+            dict(correction="metric", n=200),
+            ["With probability at least 99.9%, over the noise", "single pixels: any pixel"],
+            ["union bound", "each image alone"],
+        ),
+        (dict(correction="holm", alpha=0.6), ["leaves no probability"], ["(union bound)"]),
+    ],
+)
+def test_every_correction_claims_what_it_proves(settings, claims, foreign, write_certificate):
+    page, _ = render(write_certificate("smoothing", **settings))
+    assert all(claim in page.text for claim in claims)
+    assert not any(claim in page.text for claim in foreign)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("images", [1, 2])
+def test_the_claim_names_images_norms_and_guaranteed_accuracy(method, images, write_certificate):
+    page, certificate = render(write_certificate(method, images=images))
+    (lead,) = re.findall(r'<p class="lead">(.*)</p>', page.source)
+    assert ("the certified image" if images == 1 else "each of the 2 certified images") in lead
+    assert "l2 norm is at most ε (pixel values from 0 to 1)" in lead
+    found = re.findall(r"<strong>(.*?)</strong> at ε&nbsp;=&nbsp;(\d+(?:\.\d+)?)", lead)
+    for (cell, eps), row in zip(found, certificate["certified"], strict=True):
+        check_share(cell, row["pixel_accuracy"])
+        assert float(eps) == pytest.approx(row["eps"], rel=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_provenance_is_shown_and_what_is_missing_is_said(method, write_certificate):
+    folder = write_certificate(method)
+    page, certificate = render(folder)
+    for part in ("model", "environment"):
+        assert all(f"{key} {value}" in page.text for key, value in certificate[part].items())
+    assert hashlib.sha256((folder / "certificate.json").read_bytes()).hexdigest() in page.text
+    assert "does not record: names" in page.text
+    assert ("denoiser's weights" in page.text) == (method == "denoise")
+    for name in ("date", "command"):  # A certificate of an earlier version.
+        del certificate["environment"][name]
+    (folder / "certificate.json").write_text(json.dumps(certificate))
+    page, _ = render(folder)
+    assert "does not record: date and time; the command that was run; names" in page.text
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_names_from_outside_stay_text(method, write_certificate):
+    hostile = ("<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "a & b </table>")
+    folder = write_certificate(method, classes=hostile, config="<b>.py", checkpoint="{{ 7*7 }}")
+    page, _ = render(folder)
+    assert [row[0] for row in page.table("Recall:")[1:]] == list(hostile)
+    assert not page.attributes("script") and not page.attributes("b")
+    assert "checkpoint {{ 7*7 }}" in page.text and "config <b>.py" in page.text
+    assert all("onerror" not in image for image in page.attributes("img"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_page_stands_alone_and_is_accessible(method, write_certificate):
+    page, _ = render(write_certificate(method))
+    assert page.attributes("html") == [{"lang": "en"}]
+    assert not page.attributes("link") and not page.attributes("script")
+    assert not re.search(r"url\(|@import|https?:", page.source)
+    images = page.attributes("img")
+    assert images and all(image["src"].startswith("data:image/") for image in images)
+    assert all(len(image["alt"]) > 20 for image in images)
+    assert all(cell["scope"] in ("col", "row") for cell in page.attributes("th"))
+    assert len(page.attributes("caption")) == len(page.attributes("table")) == len(page.tables)
+    assert len(page.attributes("h1")) == 1
+    for rows in page.tables.values():
+        assert len({len(row) for row in rows}) == 1
+    assert "@media print" in page.source and "size: A4" in page.source
+    assert len(page.source) < 150_000
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_same_certificate_same_page(method, write_certificate):
+    folder = write_certificate(method)
+    assert render(folder)[0].source == render(folder)[0].source
+
+
+def add_pictures(folder, *names):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 2000, 3), dtype=np.uint8)
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise).save(folder / name)
+
+
+def test_few_pictures_are_inside_and_the_others_linked(write_certificate):
+    folder = write_certificate("lipschitz")
+    for name in ("a/x#1", "a/y"):
+        path = folder / "certificates" / f"{name}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    kinds = [f"shown/a/{name}{kind}.png" for name in ("x#1", "y") for kind in ("", "_regions")]
+    add_pictures(folder, *kinds, "curve.png", "shown/a/other.png")
+    (folder / "run.json").write_text("{}")
+    (folder / "images.1.jsonl").write_text("")
+    page, _ = render(folder)
+    assert len(page.attributes("img")) == 4  # the figure, curve.png and two examples
+    links = [link["href"] for link in page.attributes("a")]
+    assert links[:4] == ["shown/a/x%231.png", "shown/a/x%231_regions.png", *kinds[2:]]
+    assert links[4:] == ["certificate.json", "run.json", "images.1.jsonl"]
+    assert "2 more pictures" in page.text
+    assert len(page.source) < 400_000, "pictures are made smaller"
+
+
+def test_smoothed_curve_is_not_shown_twice(write_certificate):
+    folder = write_certificate("smoothing")
+    add_pictures(folder, "curve.png")
+    assert len(render(folder)[0].attributes("img")) == 1
+
+
+def test_parts_that_a_certificate_may_lack(write_certificate):
+    folder = write_certificate("lipschitz")
+    path = folder / "certificate.json"
+    certificate = json.loads(path.read_text())
+    full, _ = render(folder)
+    certificate.update(radius=[], curve=[], regions=None, fabrication=None)
+    path.write_text(json.dumps(certificate))
+    page, _ = render(folder)
+    assert len(full.tables) == 7 and len(page.tables) == 3
+    assert "Objects" not in page.text and "How large a perturbation must be" not in page.text
+
+
+def test_labels_without_a_valid_pixel(write_certificate):
+    folder = write_certificate("lipschitz")
+    path = folder / "certificate.json"
+    certificate = json.loads(path.read_text())
+    for row in (certificate["clean"], *certificate["certified"]):
+        row.update(dict.fromkeys(RESULTS))
+    path.write_text(json.dumps(certificate))
+    page, _ = render(folder)
+    assert page.table("guaranteed under every perturbation")[1][1:] == ["–"] * len(RESULTS)
+
+
+def test_information_gain_of_a_hierarchy(write_certificate):
+    folder = write_certificate("smoothing")
+    path = folder / "certificate.json"
+    certificate = json.loads(path.read_text())
+    for row in certificate["certified"]:
+        row["information_gain"] = 0.34567
+    path.write_text(json.dumps(certificate))
+    head, *rows = render(folder)[0].table("Tested probabilities")
+    assert head[-1] == "certified information gain"
+    assert [row[-1] for row in rows] == ["34.56%", "34.56%"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update(schema=2), "'schema' must be 1"),
+        (lambda c: c.pop("clean"), "clean missing"),
+        (lambda c: c["certified"][0].pop("mIoU"), "mIoU"),
+        (lambda c: c["lipschitz"].pop("network"), "network"),
+        (lambda c: c.update(method="magic"), "magic"),
+    ],
+)
+def test_what_is_no_certificate_is_refused(change, message, write_certificate):
+    folder = write_certificate("lipschitz")
+    path = folder / "certificate.json"
+    write_html_report(folder)
+    certificate = json.loads(path.read_text())
+    change(certificate)
+    path.write_text(json.dumps(certificate))
+    with pytest.raises(ValueError, match=f"certificate.json is no complete certificate.*{message}"):
+        write_html_report(folder)
+    assert sorted(item.name for item in folder.iterdir()) == ["certificate.json"], "no stale page"
+
+
+def test_broken_json_and_no_json(tmp_path):
+    with pytest.raises(FileNotFoundError, match="has no certificate.json"):
+        write_html_report(tmp_path)
+    (tmp_path / "certificate.json").write_text("{")
+    with pytest.raises(ValueError, match="certificate.json is no complete certificate"):
+        write_html_report(tmp_path)

@@ -1,0 +1,56 @@
+"""report.html: written by tools/test.py beside certificate.json, and again from its folder."""
+
+import logging
+from functools import partial
+
+import pytest
+
+from mmseg_lipcert.engine.hooks import certification_hook
+from mmseg_lipcert.utils.cli import CommandLineError
+
+
+@pytest.fixture
+def render(run_tool):
+    """Run tools/analysis_tools/render_report.py in this process."""
+    return partial(run_tool, "analysis_tools/render_report.py")
+
+
+def test_certification_writes_the_page_and_the_tool_writes_it_again(
+    project, test_tool, render, tmp_path, capsys
+):
+    out = tmp_path / "out"
+    arguments = [project.config, project.checkpoint, "--certify", "--limit", 1]
+    test_tool(*arguments, "--out", out, "--show-dir", out / "pictures")
+    page = (out / "report.html").read_text(encoding="utf-8")
+    # The figure, the curve, and the image's certificate and objects.
+    assert page.count("<img ") == 4 and "images.0.jsonl" in page
+    assert len(page) < 1_000_000
+    (out / "report.html").unlink()
+    render(out)
+    assert (out / "report.html").read_text(encoding="utf-8") == page
+    assert f"Report written to {out / 'report.html'}" in capsys.readouterr().out
+
+
+def test_a_page_that_cannot_be_written_loses_nothing(project, test_tool, tmp_path, monkeypatch):
+    def fail(folder):
+        raise OSError("disk is full")
+
+    monkeypatch.setattr(certification_hook, "write_html_report", fail)
+    out = tmp_path / "out"
+    errors = []
+    monkeypatch.setattr(
+        logging.Logger, "error", lambda self, message, *rest, **more: errors.append(message)
+    )
+    test_tool(project.config, project.checkpoint, "--certify", "--limit", 1, "--out", out)
+    assert (out / "certificate.json").is_file() and (out / "curve.png").is_file()
+    (message,) = errors
+    assert "report.html was not written: OSError: disk is full" in message
+    assert "certificate.json is complete" in message and f"render_report.py {out}" in message
+
+
+def test_a_folder_without_certificate(render, tmp_path):
+    with pytest.raises(CommandLineError, match="has no certificate.json"):
+        render(tmp_path)
+    (tmp_path / "certificate.json").write_text("[]")
+    with pytest.raises(CommandLineError, match="'schema' must be 1"):
+        render(tmp_path)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .budget import prefix_sums
+from .budget import BUDGET_GUARD, prefix_sums
 
 
 class AttackGroup:
@@ -37,11 +37,11 @@ class AttackGroup:
         if self.uniform:
             self.unit = float(profits)
             self.spent = prefix_sums(np.sort(costs))
-            self.gained = self.unit * np.arange(len(costs) + 1)
+            self.gained = _rounded_up(self.unit * np.arange(len(costs) + 1), profits)
         else:
             order = np.argsort(costs / profits, kind="stable")
             self.spent = prefix_sums(costs[order])
-            self.gained = prefix_sums(profits[order])
+            self.gained = _rounded_up(prefix_sums(profits[order]), profits)
 
     def affordable(self, budget: float | np.ndarray) -> np.ndarray:
         """Number of whole items within a squared budget; none when it is negative."""
@@ -65,6 +65,11 @@ class AttackGroup:
     def fractional_cost(self, gain: float | np.ndarray) -> np.ndarray:
         """Squared budget at which ``fractional_gain`` reaches a gain; infinite if it never does."""
         return np.interp(gain, self.gained, self.spent, right=np.inf)
+
+
+def _rounded_up(gained: np.ndarray, profits: np.ndarray | float) -> np.ndarray:
+    """Sums of whole numbers are exact; those of fractions are rounded for the attacker."""
+    return gained if np.all(profits == np.rint(profits)) else gained * (1 + BUDGET_GUARD)
 
 
 # Nothing to attack.

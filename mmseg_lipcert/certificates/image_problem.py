@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .attack_group import AttackGroup
+from .budget import BUDGET_GUARD
 from .margins import (
     class_distances,
     closing_costs,
@@ -258,11 +259,18 @@ class ImageProblem:
     def true_negative_area(self, class_index: int) -> float:
         """Image pixels of other classes that are not predicted as the class."""
         negatives = self.negative_area(class_index)
-        return negatives - (self.pred_area[class_index] - self.intersection[class_index]).item()
+        return self._rest(
+            negatives, (self.pred_area[class_index] - self.intersection[class_index]).item()
+        )
 
     def negative_area(self, class_index: int) -> float:
         """Image pixels of other classes."""
-        return self.valid - self.gt_area[class_index].item()
+        return self._rest(self.valid, self.gt_area[class_index].item())
+
+    def _rest(self, area: float, part: float) -> float:
+        """What is left of an area; what rounding leaves of fractional weights is nothing."""
+        rest = area - part
+        return rest if rest > BUDGET_GUARD * self.valid else 0.0
 
 
 def _number(value: float) -> float:

@@ -164,7 +164,10 @@ def smoothing_entry(
         "clean": _segmentation_counts(clean_joint[:num_classes]),
         "smoothed": _segmentation_counts(drawn[:, :num_classes]),
         "certified": rows,
-        "curve": _curve(hits[labels == selected], settings, hits.numel()),
+        # The label of ignored pixels is also the number of the first group of a hierarchy.
+        "curve": _curve(
+            hits[(labels == selected) & (labels < num_classes)], settings, hits.numel()
+        ),
     }
 
 

@@ -106,6 +106,11 @@ class TracedGraph:
     def run(self, image: Tensor) -> list[Tensor]:
         """Run the graph itself and return all its outputs that depend on the input."""
         values: dict[Node, Any] = {**self.constants, self.input: image}
+        last = {source: node for node in self.nodes for source in node.all_input_nodes}
+        spent: dict[Node, list[Node]] = {}
+        for source, node in last.items():
+            if source not in self.outputs:
+                spent.setdefault(node, []).append(source)
         for node in self.nodes:
             if node in self.live and node is not self.input:
                 args, kwargs = pytree.tree_map(
@@ -113,6 +118,8 @@ class TracedGraph:
                     (node.args, node.kwargs),
                 )
                 values[node] = node.target(*args, **kwargs)
+            for source in spent.get(node, ()):  # Feature maps of large images are large.
+                values.pop(source, None)
         return [values[node] for node in self.outputs]
 
     def resolve(self, arguments: Any) -> Any:

@@ -88,3 +88,11 @@ def test_radius_and_budget_are_inverse(eps, lipschitz):
 def test_zero_eps_has_no_budget_at_all():
     assert squared_budget(0.0, 5.0) < 0
     assert squared_budget(1e200, 1e200) == math.inf
+
+
+@given(st.lists(st.floats(0.01, 10), min_size=2, max_size=30, unique=True))
+def test_everything_can_be_gained_from_fractional_profits(profits):
+    group = AttackGroup(np.arange(len(profits), dtype=float), np.array(profits))
+    total = math.fsum(profits)
+    assert group.gained[-1] >= total
+    assert group.fractional_cost(total) <= group.spent[-1] < math.inf

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mmseg_lipcert.certificates import (
     METRICS,
+    change_curve,
     flip_costs,
     pixel_radius_map,
     predicted_labels,
@@ -379,3 +380,23 @@ def test_rounding_does_not_hide_the_cheapest_fractional_attack(threshold):
     radius = robustness_radius(logits, counts, "iou", threshold, 1.0, class_index=0)
     left = 11 * threshold / 4  # of the four pixels that cost 0.5 / sqrt(2) together
     assert radius == pytest.approx(math.sqrt((1 - left) / 8), rel=1e-9)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_everything_can_be_lost_whatever_the_weights(seed):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(3, 1, 6, generator=generator)
+    target = torch.randint(0, 3, (1, 6), generator=generator)
+    weights = torch.rand(1, 6, generator=generator, dtype=torch.float64)
+    assert change_curve(logits, target, 1.0, [1.0], weights=weights).isfinite().all()
+    for metric, index in (
+        ("pixel_accuracy", None),
+        ("stability", None),
+        ("recall", 0),
+        ("specificity", 0),
+    ):
+        options = dict(weights=weights, class_index=index)
+        left = worst_case(logits, target, metric, 1e6, 1.0, **options)
+        assert left.isnan() or left == 0
+        if not left.isnan():
+            assert robustness_radius(logits, target, metric, 1e-16, 1.0, **options) < 1e6

@@ -119,3 +119,16 @@ def test_bad_values_are_named(change, message):
     maps = [torch.full((4, 5), value) for value in maps.values()]
     with pytest.raises(ValueError, match=message):
         smoothing_entry(*maps, settings_of(**change), NUM_CLASSES)
+
+
+def test_ignored_pixels_with_the_first_group_are_not_on_the_curve():
+    hierarchy = ClassHierarchy(NUM_CLASSES, [{"low": [0, 1], "high": list(range(2, NUM_CLASSES))}])
+    settings = settings_of(n=300)
+    selected = torch.full((4, 5), NUM_CLASSES)  # the vertex of "low"
+    target = torch.full((4, 5), 255)
+    target[0] = 0
+    hits = torch.full((4, 5), 300, dtype=torch.int32)
+    clean = torch.zeros(4, 5, dtype=torch.long)
+    entry = smoothing_entry(selected, hits, target, clean, settings, NUM_CLASSES, 255, hierarchy)
+    assert entry["valid"] == 5 and entry["certified"][0]["tp"] == [0] * NUM_CLASSES
+    assert set(entry["curve"]["correct"]) == {0}

@@ -162,6 +162,25 @@ def test_model_that_is_not_the_traced_map_is_found_at_the_samples():
         audit(Moody().eval(), (1, 3), torch.rand(1, 3))
 
 
+class OtherWhenTraced(nn.Module):
+    def forward(self, x):
+        return x if torch.compiler.is_compiling() else 10 * x
+
+
+class CountsItsCalls(nn.Module):
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x * self.calls
+
+
+@pytest.mark.parametrize("module", [OtherWhenTraced, CountsItsCalls])
+def test_model_that_is_not_the_traced_map_is_found_without_samples(module):
+    with pytest.raises(AuditError, match="the traced graph differs from the model"):
+        audit(module().eval(), (1, 2, 4, 4))
+
+
 def test_control_flow_that_depends_on_values_is_refused():
     class Branch(nn.Module):
         def forward(self, x):

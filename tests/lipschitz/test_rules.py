@@ -238,6 +238,24 @@ def test_broadcast_products_with_a_stack_of_matrices_count_the_copies(shape, jac
     assert jacobian_norm(model, torch.randn(shape)) <= upper * (1 + 1e-9)
 
 
+class ReadsBits(nn.Module):
+    def forward(self, x):
+        return x.view(torch.float64)
+
+
+class DropsWithoutSaying(nn.Module):
+    def forward(self, x):
+        return torch.native_dropout(x, 0.5, None)[0]
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"), [(ReadsBits, "read as another type"), (DropsWithoutSaying, "training")]
+)
+def test_copies_that_are_none_are_refused(module, reason):
+    with pytest.raises(UnboundedOperationError, match=reason):
+        audit(module().eval(), (1, 2, 4, 4))
+
+
 def test_products_of_data_are_refused_by_name():
     class Gate(nn.Module):
         def forward(self, x):

@@ -27,7 +27,9 @@ def certificate(folder):
 
 
 def without_times(result):
-    return {key: value for key, value in result.items() if key not in ("cost", "environment", "model")}
+    return {
+        key: value for key, value in result.items() if key not in ("cost", "environment", "model")
+    }
 
 
 @pytest.fixture(scope="module")

@@ -184,7 +184,8 @@ def shape_only(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
 )
 def identity(call: Call, weight: ResultWeight) -> list[tuple[Node, Tensor]]:
     """Copies, and dropout in evaluation mode."""
-    training = call.arguments.get("train", False)
+    # None is how native_dropout says training.
+    training = call.arguments.get("train", False) is not False
     if training and float(call["p"]) > 0:
         raise call.unbounded("dropout in training mode is not a fixed map")
     source = call.live()[0]

@@ -82,6 +82,8 @@ PADDINGS = (
 def permutation(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
     """Each element of the source is moved to one place of the result."""
     source = call.live()[0]
+    if call.node.meta["val"].dtype != source.meta["val"].dtype:
+        raise call.unbounded("the bits of the values are read as another type")
     if weight.numel() == 1:
         return [(source, weight.reshape((1,) * len(call.shape(source))))]
     return transport(call, weight, None)

@@ -93,15 +93,11 @@ class ExactSegmentor:
         return logits
 
     def _labels(self, logits: Tensor, size: torch.Size, img_shape: tuple[int, int]) -> Tensor:
-        stride = self._stride(logits, img_shape)
         rows, columns = (
-            cell_indices(original, resized, stride)
+            cell_indices(original, resized, self.segmentor.logit_stride)
             for original, resized in zip(size, img_shape, strict=True)
         )
         return repeat_labels(predicted_labels(logits), rows, columns)
-
-    def _stride(self, logits: Tensor, img_shape: tuple[int, int]) -> int:
-        return -(-img_shape[0] // logits.shape[1])
 
     def _certificate(
         self, logits: Tensor, target: Tensor, eps: list[float], thresholds, img_shape
@@ -117,5 +113,5 @@ class ExactSegmentor:
         if self.segmentor.decode_head.free_classifier:
             classifier = self.network.decode_head.conv_seg.weight.flatten(1)
         bound = self.segmentor.lipschitz_bound(tuple(img_shape))
-        stride = self._stride(logits, img_shape)
+        stride = self.segmentor.logit_stride
         return metric.calculate(logits, target, bound, img_shape, stride, classifier)

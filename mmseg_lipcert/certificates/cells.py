@@ -55,9 +55,13 @@ def cell_label_counts(
         int64 tensor of shape (K, h, w).
 
     Raises:
-        ValueError: If a label is neither a class nor ``ignore_index``, naming it.
+        ValueError: If a label is neither a class nor ``ignore_index``, naming it, or a pixel has
+            no cell.
     """
     check_labels(target, num_classes, ignore_index)
+    last = (int(rows.max()), int(columns.max()))
+    if last[0] >= size[0] or last[1] >= size[1]:
+        raise ValueError(f"the last pixel belongs to logit {last}, but there are only {size}")
     cell = rows.to(target.device)[:, None] * size[1] + columns.to(target.device)
     valid = target != ignore_index
     flat = target[valid].long() * (size[0] * size[1]) + cell[valid]
@@ -82,15 +86,19 @@ def native_target(
         ignore_index: Label of the pixels that never count. Defaults to 255.
 
     Returns:
-        The labels themselves where they have the size of the logits, else the counts of the
-        labels that each logit stands for, (classes, h, w).
+        The labels themselves where each has a logit of its own, else the counts of the labels that
+        each logit stands for, (classes, h, w).
     """
     target = target.to(logits.device)
     size = tuple(logits.shape[1:])
-    if tuple(target.shape) == size:
-        return target
     rows, columns = (
         cell_indices(original, resized, stride)
         for original, resized in zip(target.shape, network_size, strict=True)
     )
+    # Equal sizes are not enough: an image may be resized and its logits be padded back.
+    if all(
+        torch.equal(index, torch.arange(count))
+        for index, count in zip((rows, columns), size, strict=True)
+    ):
+        return target
     return cell_label_counts(target, rows, columns, size, max(2, logits.shape[0]), ignore_index)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmseg_lipcert.utils.rounding import percent, significant
+
 
 def lipschitz_title(entry: dict[str, Any]) -> str:
     """Pixel accuracy without attack and at each eps.
@@ -13,10 +15,10 @@ def lipschitz_title(entry: dict[str, Any]) -> str:
     """
     valid = max(entry["valid"], 1)
     accuracy = ", ".join(
-        f"{100 * (entry['correct'] - lost) / valid:.1f}% at {eps:g}"
+        f"{percent((entry['correct'] - lost) / valid)} at {significant(eps)}"
         for eps, lost in zip(entry["eps"], entry["correct_lost"], strict=True)
     )
-    return f"pixel accuracy {100 * entry['correct'] / valid:.1f}%, certified {accuracy}"
+    return f"pixel accuracy {percent(entry['correct'] / valid)}, certified {accuracy}"
 
 
 def smoothing_title(row: dict[str, Any]) -> str:
@@ -26,6 +28,6 @@ def smoothing_title(row: dict[str, Any]) -> str:
         row: A row of ``certified`` of :func:`mmseg_lipcert.certificates.smoothing_summary`.
     """
     return (
-        f"certified at {row['eps']:.3f}: accuracy {100 * row['pixel_accuracy']:.1f}%, "
-        f"{100 * row['abstain']:.1f}% abstain (black)"
+        f"certified at {significant(row['eps'])}: accuracy {percent(row['pixel_accuracy'])}, "
+        f"{percent(row['abstain'], up=True)} abstain (black)"
     )

@@ -8,7 +8,10 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.fileio import get
 from torch import Tensor
+
+from mmseg_lipcert.version import __version__
 
 # Settings of a smoothed model that change the pace, not the numbers.
 _INDIFFERENT = ("draws_per_batch", "shard_draws")
@@ -26,16 +29,26 @@ def weights_digest(state_dict: Mapping[str, Tensor]) -> str:
 
 
 def run_settings(config: Config, weights: str) -> dict[str, Any]:
-    """Settings that every certification has: weights, model and data, as digests.
+    """Settings that every certification has: weights, model and data, as digests, and the version.
 
     Args:
         config: Config of the run.
         weights: Digest of the weights.
     """
     model = {key: value for key, value in config.model.items() if key not in _INDIFFERENT}
-    pipeline = config.test_dataloader.dataset.get("pipeline")
     return {
+        "version": __version__,
         "weights": weights,
         "model": hashlib.sha256(str(model).encode()).hexdigest(),
-        "pipeline": hashlib.sha256(str(pipeline).encode()).hexdigest(),
+        "dataset": hashlib.sha256(str(config.test_dataloader.dataset).encode()).hexdigest(),
     }
+
+
+def data_digest(image: str, labels: str | None, backend_args: dict | None = None) -> str:
+    """SHA-256 of an image file and its label file."""
+    digest = hashlib.sha256()
+    for path in (image, labels):
+        if path is not None:
+            content = get(path, backend_args=backend_args)
+            digest.update(len(content).to_bytes(8, "big") + content)
+    return digest.hexdigest()

@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 
+from mmseg_lipcert.utils.rounding import confidence, gray_levels, percent, significant
 from mmseg_lipcert.version import __version__
 from mmseg_lipcert.visualization import guarantee_svg
 
 from .certificate_file import CERTIFICATE_SCHEMA
 from .picture_files import data_uri, embedded, image_pictures
-from .rounding import confidence, gray_levels, percent, significant
 
 #: Name of the page in the folder of a certification.
 REPORT_NAME = "report.html"
@@ -125,8 +125,6 @@ def _missing(certificate: dict[str, Any]) -> list[str]:
     wanted = dict(date="date and time", command="the command that was run")
     missing = [text for key, text in wanted.items() if key not in recorded]
     missing.append("names, number of pixels and digests of the images")
-    if certificate["method"] == "lipschitz":
-        missing.append("whether the test pipeline resizes images")
     if certificate["method"] == "denoise":
         missing.append("a digest of the denoiser's weights (run.json has it)")
     return missing

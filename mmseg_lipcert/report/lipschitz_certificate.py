@@ -22,7 +22,7 @@ def build_lipschitz_certificate(
 
     Args:
         summary: Of :func:`mmseg_lipcert.certificates.dataset_summary`.
-        entries: Of the images, with ``seconds_forward`` and ``seconds_certificate``.
+        entries: Of the images, with ``resized``, ``seconds_forward`` and ``seconds_certificate``.
         audit: ``bound``, ``lower_bound``, ``preprocessing`` and ``network`` at the size of the
             first image.
         classes: Class names.
@@ -41,7 +41,12 @@ def build_lipschitz_certificate(
 
     return {
         **certificate_frame("lipschitz", summary["images"], seed, entries, model),
-        "lipschitz": {**audit, "bound": bound, "network": bound / audit["preprocessing"]},
+        "lipschitz": {
+            **audit,
+            "bound": bound,
+            "network": bound / audit["preprocessing"],
+            "resized_images": sum(entry["resized"] for entry in entries),
+        },
         "clean": named_classes(summary["clean"], classes),
         "certified": [named_classes(row, classes) for row in summary["certified"]],
         "radius": summary["radius"],

@@ -7,6 +7,8 @@ from typing import Any
 
 from prettytable import PrettyTable
 
+from mmseg_lipcert.utils.rounding import percent, significant
+
 #: Columns of the overview: title and key, in clean and certified results.
 COLUMNS = (
     ("pixel accuracy", "pixel_accuracy"),
@@ -18,7 +20,10 @@ COLUMNS = (
 )
 
 #: More columns of smoothed segmentors.
-SMOOTHING_COLUMNS = (("abstain", "abstain"), ("mIoU as published", "mIoU_published"))
+SMOOTHING_COLUMNS = (
+    ("abstain", "abstain"),
+    ("mIoU as published (no guarantee)", "mIoU_published"),
+)
 
 
 def overview_table(certificate: dict[str, Any]) -> str:
@@ -32,16 +37,16 @@ def overview_table(certificate: dict[str, Any]) -> str:
     rows = [("clean", certificate["clean"])]
     if certificate.get("smoothing"):
         rows.append(("noisy", certificate["smoothing"]["smoothed"]))
-    rows += [(f"{row['eps']:.4g}", row) for row in certificate["certified"]]
+    rows += [(significant(row["eps"]), row) for row in certificate["certified"]]
     for title, row in rows:
-        table.add_row([title, *(_percent(row.get(key)) for _, key in columns)])
+        table.add_row([title, *(_percent(row.get(key), key) for _, key in columns)])
     return table.get_string()
 
 
 def class_table(certificate: dict[str, Any]) -> str:
     """Recall and IoU of each class: clean, and guaranteed at every eps."""
     results = [("clean", certificate["clean"])]
-    results += [(f"{row['eps']:g}", row) for row in certificate["certified"]]
+    results += [(significant(row["eps"]), row) for row in certificate["certified"]]
     table = PrettyTable(
         ["class", *(f"{key} {name}" for key in ("recall", "IoU") for name, _ in results)],
         align="r",
@@ -52,7 +57,7 @@ def class_table(certificate: dict[str, Any]) -> str:
             [
                 name,
                 *(
-                    _percent(result["per_class"][name].get(key))
+                    _percent(result["per_class"][name].get(key), key)
                     for key in ("recall", "iou")
                     for _, result in results
                 ),
@@ -61,7 +66,8 @@ def class_table(certificate: dict[str, Any]) -> str:
     return table.get_string()
 
 
-def _percent(value: float | None) -> str:
+def _percent(value: float | None, key: str) -> str:
+    """Percent without its sign, rounded to the side of the attacker."""
     if value is None or math.isnan(value):
         return "-"
-    return f"{100 * value:.2f}"
+    return percent(value, up=key == "abstain").rstrip("%")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -17,3 +18,20 @@ def image_name(path: str | os.PathLike[str], root: str | os.PathLike[str] | None
     if root is not None and path.is_relative_to(root):
         path = path.relative_to(root)
     return path.with_suffix("").as_posix().lstrip("/")
+
+
+def check_unique(names: Mapping[str, str]) -> None:
+    """Refuse images that would share their results and their noise.
+
+    Args:
+        names: Name of each image by its path.
+
+    Raises:
+        ValueError: If two have the same, naming both.
+    """
+    first: dict[str, str] = {}
+    for path, name in names.items():
+        if first.setdefault(name, path) != path:
+            raise ValueError(
+                f"{first[name]} and {path} are both called {name} in the results: rename one"
+            )

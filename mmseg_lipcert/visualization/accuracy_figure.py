@@ -9,6 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from mmseg_lipcert.utils.rounding import confidence
+
 
 def save_accuracy_figure(path: str | os.PathLike[str], certificate: dict[str, Any]) -> None:
     """Save certified pixel accuracy against the norm of the perturbation.
@@ -22,18 +24,20 @@ def save_accuracy_figure(path: str | os.PathLike[str], certificate: dict[str, An
     FigureCanvasAgg(figure)
     axis = figure.subplots()
     curve = certificate["accuracy_curve"]
+    correction = certificate["smoothing"]["correction"]
+    sure = confidence(certificate["smoothing"]["alpha"])
     shown = [point for point in curve if point["pixel_accuracy"] > 0] or curve[:1]
     axis.step(
         [point["radius"] for point in shown],
         [point["pixel_accuracy"] for point in shown],
         where="pre",
-        label="certified for every radius at once",
+        label=f"certified for every radius at once: {sure} per image",
     )
     axis.plot(
         [row["eps"] for row in certificate["certified"]],
         [row["pixel_accuracy"] for row in certificate["certified"]],
         "ko",
-        label=f"tested ({certificate['smoothing']['correction']})",
+        label=f"tested ({correction}): {sure}{'' if correction == 'metric' else ' per image'}",
     )
     clean = certificate["clean"]["pixel_accuracy"]
     axis.axhline(clean, color="gray", linestyle="--", label="clean image, no noise")
@@ -43,8 +47,7 @@ def save_accuracy_figure(path: str | os.PathLike[str], certificate: dict[str, An
     axis.set_xlabel("l2 norm of the perturbation (image in [0, 1])")
     axis.set_ylabel("pixel accuracy, mean over images")
     axis.set_title(
-        f"Guaranteed with probability {1 - certificate['smoothing']['alpha']:g}, "
-        f"sigma {certificate['smoothing']['sigma']:g}"
+        f"Guaranteed with the probabilities below, sigma {certificate['smoothing']['sigma']:g}"
     )
     axis.grid(True, alpha=0.3)
     axis.legend()

@@ -62,8 +62,10 @@ def save_certificate_figure(
         axis.set_title("labels (black: ignored)")
     painted.imshow(_paint(prediction, palette))
     painted.set_title("prediction")
-    high = max(float(radius[valid].max(initial=0.0)), 1e-3)
-    radius = np.where(shown, np.clip(radius, high / 1000, None), np.nan)
+    finite = radius[valid & np.isfinite(radius)]
+    high = max(float(finite.max(initial=0.0)), 1e-3)
+    # A radius of 0 proves nothing: black, not the color of a small radius.
+    radius = np.where(shown & (radius > 0), np.clip(radius, high / 1000, high), np.nan)
     background = np.where(valid[..., None], 0.0, 0.6) * np.ones(3)
     heated.imshow(background)
     heat = heated.imshow(radius, norm=LogNorm(vmin=high / 1000, vmax=high), cmap="viridis")

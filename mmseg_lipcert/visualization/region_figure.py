@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
 from mmseg_lipcert.certificates import Region
+from mmseg_lipcert.utils.rounding import significant
 
 _IGNORED = (0.6, 0.6, 0.6)
 _SMALL = (0.92, 0.92, 0.92)
@@ -129,7 +130,7 @@ def _write_names(
         axis.text(
             column,
             row,
-            f"{name}\n{region.radius:.2g}" if region.radius > 0 else name,
+            f"{name}\n{significant(region.radius, 2)}" if region.radius > 0 else name,
             color="white",
             fontsize=8,
             ha="center",

@@ -52,3 +52,15 @@ def test_labels_are_counted_only_where_a_logit_stands_for_several():
     assert native_target(torch.zeros(1, 1, 2), binary, (2, 3), 2).shape == (2, 1, 2)
     with pytest.raises(ValueError, match="255"):
         native_target(torch.zeros(3, 1, 2), target, (2, 3), 2, ignore_index=2)
+
+
+def test_equal_sizes_do_not_mean_that_each_label_has_its_logit():
+    target = torch.arange(16).view(4, 4) % 3
+    counts = native_target(torch.zeros(3, 4, 4), target, (2, 2), 1)
+    assert counts.shape == (3, 4, 4) and counts[:, 2:].sum() == counts[:, :, 2:].sum() == 0
+    assert counts[:, 0, 0].sum() == 4
+
+
+def test_pixels_without_a_cell_are_refused():
+    with pytest.raises(ValueError, match="the last pixel belongs to logit"):
+        native_target(torch.zeros(3, 1, 1), torch.zeros(4, 4, dtype=torch.long), (4, 4), 2)

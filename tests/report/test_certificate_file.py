@@ -42,3 +42,15 @@ def test_environment_says_when_how_and_what_computed(monkeypatch):
 def test_tables_show_percent_and_leave_undefined_out(table):
     text = table(certificate())
     assert "25.00" in text and " - |" in text and "nan" not in text
+
+
+@pytest.mark.parametrize("table", [overview_table, class_table])
+def test_tables_never_round_a_guarantee_up(table):
+    result = certificate()
+    row = result["certified"][0]
+    row.update(eps=0.12346, pixel_accuracy=0.999951, stability=0.5)
+    result["clean"]["stability"] = 0.5
+    row["per_class"]["road"]["iou"] = 0.999951
+    text = table(result)
+    assert "99.99" in text and "100.00" not in text
+    assert "0.1234" in text and "0.1235" not in text

@@ -22,7 +22,8 @@ def entry(seed, lipschitz, counts=False):
     found = image_entry(
         logits, target, [0.1], lipschitz, thresholds=[0.5], shares=[0.1], regions=query
     )
-    return {**found, "seconds_forward": 2.0 + seed, "seconds_certificate": 1.0}
+    times = {"seconds_forward": 2.0 + seed, "seconds_certificate": 1.0}
+    return {**found, **times, "resized": seed > 0}
 
 
 def build(entries):
@@ -36,6 +37,7 @@ def build(entries):
 
 def test_largest_bound_of_all_images_is_the_bound():
     found = build([entry(0, 1.5), entry(1, 3.0)])["lipschitz"]
+    assert found.pop("resized_images") == 1
     assert found == dict(bound=3.0, lower_bound=0.7, preprocessing=1.5, network=2.0)
 
 

@@ -1,6 +1,7 @@
 """tools/test.py as users call it: a certificate, its files, resuming, and errors in one line."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -163,6 +164,37 @@ def test_resume_gives_the_same_certificate(finished, project, tmp_path, test_too
     assert without_times(certificate(out)) == without_times(resumed)
 
 
+def test_images_that_changed_are_not_resumed(project, tmp_path, test_tool):
+    scenes, out = tmp_path / "scenes", tmp_path / "out"
+    options = edited_scenes(project, tmp_path, lambda _: None)
+    arguments = [project.config, project.checkpoint, "--certify", "--out", out, *options]
+    test_tool(*arguments, "--limit", 1)
+    first = sorted((scenes / "leftImg8bit").rglob("*.png"))[0]
+    cv2.imwrite(str(first), 255 - cv2.imread(str(first)))
+    with pytest.raises(CommandLineError, match=f"{first.name} or its labels have changed"):
+        test_tool(*arguments, "--resume")
+
+
+def test_another_dataset_is_not_resumed(project, tmp_path, test_tool):
+    out = tmp_path / "out"
+    arguments = [project.config, project.checkpoint, "--certify", "--out", out]
+    test_tool(*arguments, "--limit", 1)
+    options = edited_scenes(project, tmp_path, lambda _: None)
+    with pytest.raises(CommandLineError, match="other settings: dataset was"):
+        test_tool(*arguments, "--resume", *options)
+
+
+def test_images_with_one_name_are_refused(project, tmp_path, test_tool):
+    def double(scenes):
+        image = sorted((scenes / "leftImg8bit").rglob("*.png"))[0]
+        shutil.copy(image, image.with_suffix(".jpg"))
+
+    options = edited_scenes(project, tmp_path, double)
+    options.append("test_dataloader.dataset.img_suffix=('.png','.jpg')")
+    with pytest.raises(CommandLineError, match="are both called"):
+        test_tool(project.config, project.checkpoint, "--certify", *options)
+
+
 def test_finished_work_is_never_overwritten(finished, project, test_tool):
     out, _ = finished
     before = (out / "certificate.json").read_bytes()
@@ -226,8 +258,6 @@ def test_partial_checkpoint_is_refused(kind, project, tmp_path, test_tool):
 
 def edited_scenes(project, tmp_path, edit):
     """Config of a copy of the scenes with one file changed."""
-    import shutil
-
     shutil.copytree(project.folder / "scenes", tmp_path / "scenes")
     edit(tmp_path / "scenes")
     return ["--cfg-options", f"test_dataloader.dataset.data_root={tmp_path / 'scenes'}"]

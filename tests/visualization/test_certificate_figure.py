@@ -49,3 +49,18 @@ def test_without_labels_nothing_is_wrong_and_abstentions_are_black(tmp_path):
 def test_image_without_labels_or_radius(tmp_path):
     nothing = np.full((40, 60), 255, np.uint8)
     assert draw(tmp_path / "c.png", np.zeros((40, 60), np.float32), nothing) is not None
+
+
+def test_a_radius_of_zero_proves_nothing_and_is_black(tmp_path):
+    radius = np.full((40, 60), 0.2)
+    some = (draw(tmp_path / "a.png", radius) < 8).all(-1).sum()
+    radius[:, :20] = 0
+    # The left 30 columns are the right ones of the prediction.
+    assert (draw(tmp_path / "b.png", radius) < 8).all(-1).sum() > some + 10 * 40 * 20
+
+
+def test_infinite_radii_are_drawn(tmp_path):
+    radius = np.full((40, 60), np.inf)
+    draw(tmp_path / "a.png", radius)
+    radius[:20] = 0.3
+    draw(tmp_path / "b.png", radius)

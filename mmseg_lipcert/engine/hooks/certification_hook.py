@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,14 @@ from torch.utils.data import SequentialSampler, Subset
 from mmseg_lipcert.evaluation.metrics import CertificateMetric
 from mmseg_lipcert.report import certificate_json, class_table, overview_table, write_html_report
 from mmseg_lipcert.utils.cli import describe
+from mmseg_lipcert.utils.image_name import check_unique
 
 from ..certificate_store import CertificateStore
 from ..certification_error import CertificationError
 from ..checks import check_checkpoint, check_dataset
 from ..methods import METHODS, CertificationMethod
 from ..picture_writer import PictureWriter
-from ..run_settings import run_settings, weights_digest
+from ..run_settings import data_digest, run_settings, weights_digest
 
 
 @HOOKS.register_module()
@@ -94,9 +97,15 @@ class CertificationHook(Hook):
                 self.metric.ignore_index,
                 swap_channels=self.method.segmentor.data_preprocessor._channel_conversion,
             )
-        names = {i: self.metric.image_name(dataset.get_data_info(i)["img_path"]) for i in indices}
-        self.wanted = set(names.values())
-        self.metric.finished = {k: v for k, v in self.metric.finished.items() if k in self.wanted}
+        infos = {i: dataset.get_data_info(i) for i in indices}
+        names = {i: self.metric.image_name(info["img_path"]) for i, info in infos.items()}
+        self.infos = {names[i]: info for i, info in infos.items()}
+        try:
+            check_unique({info["img_path"]: names[i] for i, info in infos.items()})
+        except ValueError as error:
+            raise CertificationError(str(error)) from error
+        self.metric.finished = {k: v for k, v in self.metric.finished.items() if k in self.infos}
+        self._check_finished()
         remaining = [i for i in indices if names[i] not in self.metric.finished]
         if remaining:
             check_dataset(dataset, remaining, len(dataset.metainfo["classes"]))
@@ -132,6 +141,7 @@ class CertificationHook(Hook):
         certifying = sum(entry["seconds_certificate"] for entry in entries)
         for entry, sample, image in zip(entries, outputs, data_batch["inputs"], strict=True):
             entry["seconds_forward"] = (seconds - certifying) / len(outputs)
+            entry["data_sha256"] = self._data_digest(entry["image"])
             maps = self.method.maps(sample)
             self.store.add(entry, maps)
             if self.pictures is not None:
@@ -141,7 +151,7 @@ class CertificationHook(Hook):
         """Write the report."""
         if not is_main_process():
             return
-        entries = [e for name, e in self.store.finished().items() if name in self.wanted]
+        entries = [e for name, e in self.store.finished().items() if name in self.infos]
         certificate = self.method.report(
             entries,
             self.dataset.metainfo["classes"],
@@ -150,6 +160,7 @@ class CertificationHook(Hook):
                 "config": Path(runner.cfg.filename or "").name,
                 "checkpoint": Path(runner.cfg.load_from or "").name,
                 "weights_sha256": self.checkpoint_digest,
+                "data_sha256": _joint_digest(entries),
             },
         )
         path = self.store.write("certificate.json", certificate_json(certificate))
@@ -158,6 +169,19 @@ class CertificationHook(Hook):
         self.method.draw_summary(entries, certificate)
         runner.logger.info(f"Certificate written to {path}")
         self._write_page(runner)
+
+    def _data_digest(self, image: str) -> str:
+        info = self.infos[image]
+        return data_digest(info["img_path"], info.get("seg_map_path"), self.dataset.backend_args)
+
+    def _check_finished(self) -> None:
+        """Refuse to continue where an image or its labels have changed since."""
+        for name, entry in self.metric.finished.items():
+            if entry["data_sha256"] != self._data_digest(name):
+                raise CertificationError(
+                    f"cannot resume {self.store.folder}: {self.infos[name]['img_path']} or its "
+                    "labels have changed since they were certified; choose another folder"
+                )
 
     def _write_page(self, runner: Runner) -> None:
         """Write report.html; the certificate is complete without it."""
@@ -201,6 +225,14 @@ class CertificationHook(Hook):
         if answer[1] is not None:
             raise answer[1]
         return answer[0]
+
+
+def _joint_digest(entries: Sequence[dict[str, Any]]) -> str:
+    """SHA-256 of the names and digests of all images, in the order of their names."""
+    digest = hashlib.sha256()
+    for entry in sorted(entries, key=lambda entry: entry["image"]):
+        digest.update(f"{entry['data_sha256']}  {entry['image']}\n".encode())
+    return digest.hexdigest()
 
 
 def _certificate_metric(runner: Runner) -> CertificateMetric:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.dist import is_main_process
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from mmseg_lipcert.certificates import vanishing_regions
-from mmseg_lipcert.evaluation.metrics import LipschitzCertificateMetric
+from mmseg_lipcert.evaluation.metrics import LipschitzCertificateMetric, is_resized
 from mmseg_lipcert.report import build_lipschitz_certificate, certificate_json
 from mmseg_lipcert.visualization import save_curve_figure
 
@@ -43,6 +44,7 @@ class LipschitzMethod(CertificationMethod):
             raise CertificationError("certify in full precision: fp16 changes the certified map")
         use_full_precision()
         self.model.attach_bound = True
+        self._warned = False
 
     def settings(self) -> dict[str, Any]:
         """What decides the numbers."""
@@ -58,7 +60,19 @@ class LipschitzMethod(CertificationMethod):
         }
 
     def start(self, data_batch: dict, first: bool) -> None:
-        """Audit the network at the first image."""
+        """Check the images, and audit the network at the first one."""
+        for image, sample in zip(data_batch["inputs"], data_batch["data_samples"], strict=True):
+            if image.dtype != torch.uint8:
+                raise CertificationError(
+                    f"{sample.img_path}: eps is measured on images of 0 to 255, so that the test "
+                    f"pipeline must give uint8, got {image.dtype}"
+                )
+            if not self._warned and is_resized(sample.metainfo):
+                self._warned = True
+                self.runner.logger.warning(
+                    f"the test pipeline resizes {sample.img_path} from {sample.ori_shape} to "
+                    f"{sample.img_shape}: eps is the norm of a perturbation of the resized image"
+                )
         if first and not (self.store.folder / "audit.json").exists():
             self._audit(data_batch)
 
@@ -123,12 +137,6 @@ class LipschitzMethod(CertificationMethod):
         model, logger = self.model, self.runner.logger
         inputs = model.data_preprocessor(copy.deepcopy(data_batch), False)["inputs"]
         size = tuple(inputs.shape[2:])
-        meta = data_batch["data_samples"][0].metainfo
-        if tuple(meta["img_shape"][:2]) != tuple(meta["ori_shape"][:2]):
-            logger.warning(
-                f"the test pipeline resizes images ({meta['ori_shape']} to {meta['img_shape']}): "
-                "eps is the norm of a perturbation of the resized image"
-            )
         started = time.perf_counter()
         audit = measured_bounds(model, inputs)
         network = model.lipschitz_audit(size)

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from mmseg_lipcert.evaluation.metrics import SmoothingCertificateMetric
 from mmseg_lipcert.models.segmentors import SmoothedSegmentor, split_test_pipeline
 from mmseg_lipcert.report import build_smoothing_certificate
+from mmseg_lipcert.utils.rounding import confidence, significant
 from mmseg_lipcert.visualization import save_accuracy_figure
 
 from ..certification_error import CertificationError
@@ -48,11 +49,11 @@ class SmoothingMethod(CertificationMethod):
         self.statistics = self.metric.settings_for(self.model.sigma, self.model.n0, self.model.n)
         if self.model.denoiser is not None:
             self.name = "denoise"
-        radii = ", ".join(f"{radius:.4f}" for radius in self.statistics.radii)
-        alpha = self.statistics.alpha
+        radii = ", ".join(significant(radius) for radius in self.statistics.radii)
+        whose = "" if self.statistics.correction == "metric" else ", for each image by itself,"
         self.headline = (
-            f"Guaranteed under any l2 perturbation of norm {radii} (images in [0, 1]) "
-            f"with probability {1 - alpha:g}"
+            f"Guaranteed under any l2 perturbation of norm {radii} (images in [0, 1]){whose} "
+            f"with probability {confidence(self.statistics.alpha)}"
         )
 
     @property

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,11 @@ from mmseg_lipcert.certificates.cells import native_target
 from mmseg_lipcert.certificates.validation import check_eps, check_share
 
 from .certificate_metric import CertificateMetric
+
+
+def is_resized(meta: Mapping[str, Any]) -> bool:
+    """Whether the test pipeline changed the size of an image: eps is then about the new one."""
+    return tuple(meta["img_shape"][:2]) != tuple(meta["ori_shape"][:2])
 
 
 @METRICS.register_module()
@@ -80,7 +85,7 @@ class LipschitzCertificateMetric(CertificateMetric):
                 f"{sample.get('img_path')}: the prediction carries no Lipschitz bound; certify "
                 "a LipEncoderDecoder with the CertificationHook"
             )
-        return self.calculate(
+        entry = self.calculate(
             sample["seg_logits"]["data"],
             sample["gt_sem_seg"]["data"].squeeze(0),
             sample["lipschitz_bound"],
@@ -88,6 +93,7 @@ class LipschitzCertificateMetric(CertificateMetric):
             sample["logit_stride"],
             sample.get("classifier"),
         )
+        return {**entry, "resized": is_resized(sample)}
 
     def summarize(self, entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Figures of the dataset (:func:`mmseg_lipcert.certificates.dataset_summary`)."""

@@ -67,6 +67,7 @@ class LipEncoderDecoder(EncoderDecoder):
         # Kept outside of the registered modules: the folded copy is not part of the state dict.
         self.__dict__["_folded"] = None
         self.__dict__["_audits"] = {}
+        self.__dict__["_stride"] = None
 
     @property
     def network(self) -> nn.Module:
@@ -77,6 +78,16 @@ class LipEncoderDecoder(EncoderDecoder):
             folded = fold_network(NativeLogits(self)).to(memory_format=torch.channels_last)
             self.__dict__["_folded"] = folded
         return self._folded
+
+    @property
+    def logit_stride(self) -> int:
+        """Rows of the network's input per row of native logits."""
+        if self._stride is None:
+            side = 2 * getattr(self.backbone, "total_stride", 128)
+            image = next(self.parameters()).new_zeros(1, 3, side, side)
+            with torch.no_grad():
+                self.__dict__["_stride"] = side // self.network(image).shape[2]
+        return self._stride
 
     @property
     def certified_network(self) -> nn.Module:
@@ -151,13 +162,20 @@ class LipEncoderDecoder(EncoderDecoder):
             head: shifted so that its threshold lies at 0) and
             ``pred_sem_seg`` (1, H0, W0) at the original size; the metainfo ``logit_stride`` says
             how many rows of the network's image one row of logits stands for.
+
+        Raises:
+            RuntimeError: If predictions carry the bound, which does not hold under autocast.
         """
+        if self.attach_bound and torch.is_autocast_enabled(inputs.device.type):
+            raise RuntimeError(
+                "the audited network runs in full precision: certify outside of autocast"
+            )
         logits = self.network(inputs)
         if self.out_channels == 1:
             logits = logits - math.log(
                 self.decode_head.threshold / (1 - self.decode_head.threshold)
             )
-        carried = dict(logit_stride=-(-inputs.shape[2] // logits.shape[2]))
+        carried = dict(logit_stride=self.logit_stride)
         if self.attach_bound:
             carried["lipschitz_bound"] = self.lipschitz_bound(tuple(inputs.shape[2:]))
             if self.decode_head.free_classifier:

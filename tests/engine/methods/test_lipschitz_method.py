@@ -1,6 +1,8 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
+from mmseg.structures import SegDataSample
 
 from mmseg_lipcert.engine import CertificationError
 from mmseg_lipcert.engine.methods import LipschitzMethod
@@ -51,3 +53,24 @@ def test_the_model_carries_its_bound_from_now_on():
     model = SimpleNamespace(lipschitz_bound=lambda size: 1.0, attach_bound=False)
     method(model=model)
     assert model.attach_bound
+
+
+def batch(dtype=torch.uint8, resized=False):
+    shape = (8, 8) if resized else (4, 4)
+    sample = SegDataSample(metainfo=dict(img_path="a.png", ori_shape=(4, 4), img_shape=shape))
+    return dict(inputs=[torch.zeros(3, *shape, dtype=dtype)], data_samples=[sample])
+
+
+def test_only_images_of_0_to_255_are_certified():
+    with pytest.raises(CertificationError, match="a.png.*must give uint8, got torch.float32"):
+        method().start(batch(torch.float32), first=False)
+    method().start(batch(), first=False)
+
+
+def test_the_first_resized_image_is_told_wherever_it_comes():
+    warnings = []
+    certification = method()
+    certification.runner.logger = SimpleNamespace(warning=warnings.append)
+    for resized in (False, True, True):
+        certification.start(batch(resized=resized), first=False)
+    assert len(warnings) == 1 and "resizes a.png from (4, 4) to (8, 8)" in warnings[0]

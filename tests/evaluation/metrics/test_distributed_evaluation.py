@@ -23,6 +23,7 @@ def sample(index):
         lipschitz_bound=1.2,
         img_path=f"{index}.png",
         img_shape=(10, 12),
+        ori_shape=(10, 12),
         logit_stride=1,
     )
 

@@ -25,6 +25,7 @@ def prediction(name, seed, size=(6, 8), **changes):
         lipschitz_bound=1.5,
         img_path=f"/data/images/{name}.png",
         img_shape=size,
+        ori_shape=size,
         logit_stride=1,
     )
     return {**sample, **changes}

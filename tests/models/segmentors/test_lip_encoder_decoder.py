@@ -257,3 +257,21 @@ def test_binary_head_is_certified_at_its_own_threshold(threshold, mmseg_scope):
     costs = flip_costs(result.seg_logits.data)
     to_threshold = (raw - torch.tensor(threshold).logit()).abs()
     torch.testing.assert_close(costs.float(), to_threshold, atol=1e-5, rtol=1e-5)
+
+
+def test_stride_of_the_logits_is_that_of_the_network_at_any_size(mmseg_scope):
+    model = build(backbone="LipEncoder", upsample=()).eval()
+    stride = model.backbone.total_stride
+    for height in range(1, 4 * stride):
+        (prediction,) = model.predict(torch.zeros(1, 3, height, 40))
+        assert prediction.metainfo["logit_stride"] == stride
+        assert prediction.pred_sem_seg.data.shape == (1, height, 40)
+
+
+def test_a_bound_is_not_given_under_autocast(mmseg_scope):
+    model = build().eval()
+    model.attach_bound = True
+    image = torch.rand(1, 3, *SIZE) - 0.5
+    model.predict(image)
+    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(RuntimeError, match="autocast"):
+        model.predict(image)

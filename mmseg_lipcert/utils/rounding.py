@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 #: Text of a value that is undefined.
@@ -25,12 +26,12 @@ def significant(value: float | str | None, digits: int = 4) -> str:
     """Write a radius, rounded down, with a number of significant digits, without an exponent.
 
     Args:
-        value: Not negative; ``"inf"`` as in certificate.json, or None if it is undefined.
+        value: Not negative; infinite, also as ``"inf"`` in certificate.json; None if undefined.
         digits: Significant digits. Defaults to 4.
     """
     if value is None:
         return UNDEFINED
-    if value == "inf":
+    if value in ("inf", math.inf):
         return "∞"
     number = _exact(value)
     if number:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmseg_lipcert.report.rounding import confidence, gray_levels, percent, significant
+from mmseg_lipcert.utils.rounding import confidence, gray_levels, percent, significant
 
 shares = st.floats(0, 1)
 radii = st.floats(0, 1e12, allow_subnormal=False).filter(lambda x: x == 0 or x > 1e-12)
@@ -34,7 +34,15 @@ def test_exact_shares_stay_exact(value, text):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.1, "0.1"), (100.0, "100"), (0, "0"), (123456.0, "123400"), ("inf", "∞"), (None, "–")],
+    [
+        (0.1, "0.1"),
+        (100.0, "100"),
+        (0, "0"),
+        (123456.0, "123400"),
+        ("inf", "∞"),
+        (math.inf, "∞"),
+        (None, "–"),
+    ],
 )
 def test_radii_as_text(value, text):
     assert significant(value) == text

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from prettytable import PrettyTable
 
+from mmseg_lipcert.utils.rounding import confidence, percent, significant
+
 ROOT = Path(__file__).resolve().parents[1]
 LIPSCHITZ = (
     "configs/lip_unet/lip-unet_s_30e_street-scenes-256x512.py",
@@ -56,7 +58,7 @@ def run(command: list[str], **environment: str) -> None:
 
 
 def comparison(certificates: dict[str, dict]) -> str:
-    """One table of all certificates, in percent."""
+    """One table of all certificates."""
     columns = ["method", "images", "eps", "clean accuracy", "certified accuracy", "certified mIoU"]
     table = PrettyTable([*columns, "forward passes"], align="r")
     for name, result in certificates.items():
@@ -65,10 +67,10 @@ def comparison(certificates: dict[str, dict]) -> str:
                 [
                     name,
                     result["images"],
-                    f"{row['eps']:.3g}",
-                    f"{100 * result['clean']['pixel_accuracy']:.1f}",
-                    f"{100 * row['pixel_accuracy']:.1f}",
-                    f"{100 * row['mIoU']:.1f}",
+                    significant(row["eps"], 3),
+                    percent(result["clean"]["pixel_accuracy"]),
+                    percent(row["pixel_accuracy"]),
+                    percent(row["mIoU"]),
                     result["cost"]["forward_passes_per_image"],
                 ]
             )
@@ -94,11 +96,12 @@ def main() -> None:
         folders += ["--show-dir", str(results / "pictures")]
         run(["tools/test.py", *arguments, *folders], STREET_SCENES_ROOT=str(scenes))
         certificates[name] = json.loads((ROOT / results / "certificate.json").read_text())
-    print(f"\nGuaranteed pixel accuracy and mIoU, in percent\n{comparison(certificates)}")
+    print(f"\nGuaranteed pixel accuracy and mIoU\n{comparison(certificates)}")
     print(
-        "lipschitz holds for sure and for every eps at once; smoothing and denoise hold with "
-        f"probability {1 - certificates['smoothing']['smoothing']['alpha']:g} at their radius.\n"
-        f"Certificates, maps and pictures: {', '.join(str(out / name) for name in RUNS)}"
+        "lipschitz holds for sure and for every eps at once; smoothing and denoise hold at their "
+        "radius, for each image\nwith probability "
+        f"{confidence(certificates['smoothing']['smoothing']['alpha'])}.\n"
+        f"Reports, certificates, maps and pictures: {', '.join(str(out / name) for name in RUNS)}"
     )
 
 

@@ -45,11 +45,11 @@ def save_certificate_figure(
     """
     if target is None:
         valid, shown = np.ones(prediction.shape, dtype=bool), prediction != ABSTAIN
-        meaning = "black: none"
+        meaning = "black: 0 or none"
     else:
         valid = target != ignore_index
         shown = valid & (prediction == target)
-        meaning = "black: wrong, gray: ignored"
+        meaning = "black: wrong or 0, gray: ignored"
     shape, inches = ((1, 3), 5) if target is None else ((2, 2), 10)
     figure = Figure(figsize=(14, 2.6 + inches * image.shape[0] / image.shape[1]), dpi=80)
     FigureCanvasAgg(figure)

@@ -10,6 +10,7 @@ from mmseg_lipcert.certificates.budget import squared_budget
 from mmseg_lipcert.certificates.cells import native_target
 from mmseg_lipcert.engine.image_maps import lipschitz_maps, radius_map
 from mmseg_lipcert.engine.picture_titles import lipschitz_title
+from mmseg_lipcert.utils.rounding import percent, significant
 
 from .certified_result import CertifiedResult
 
@@ -112,4 +113,6 @@ class LipschitzResult(CertifiedResult):
         if self.target is not None:
             return lipschitz_title(self.entry)
         shares = zip(self.stability(self.eps), self.eps, strict=True)
-        return "certified " + ", ".join(f"{100 * s:.1f}% stable at {e:g}" for s, e in shares)
+        return "certified " + ", ".join(
+            f"{percent(s)} stable at {significant(e)}" for s, e in shares
+        )

@@ -15,6 +15,7 @@ from mmseg_lipcert.certificates.validation import (
 )
 from mmseg_lipcert.engine.image_maps import smoothed_radius_map, smoothing_maps
 from mmseg_lipcert.engine.picture_titles import smoothing_title
+from mmseg_lipcert.utils.rounding import percent, significant
 
 from .certified_result import CertifiedResult
 
@@ -146,6 +147,6 @@ class SmoothingResult(CertifiedResult):
         if self.target is not None:
             return smoothing_title(self._rows("pixel_accuracy")[0])
         return (
-            f"certified at {self.settings.radii[0]:.3f}: {100 * self.stability():.1f}% stable, "
-            f"{100 * self.abstain:.1f}% abstain (black)"
+            f"certified at {significant(self.settings.radii[0])}: "
+            f"{percent(self.stability())} stable, {percent(self.abstain, up=True)} abstain (black)"
         )

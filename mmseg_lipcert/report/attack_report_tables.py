@@ -7,6 +7,8 @@ from typing import Any
 
 from prettytable import PrettyTable
 
+from mmseg_lipcert.utils.rounding import percent_cell, significant
+
 #: Columns: title and key of a figure.
 _COLUMNS = (
     ("pixel accuracy", "pixel_accuracy"),
@@ -23,7 +25,7 @@ def attack_table(report: dict[str, Any]) -> str:
     table = PrettyTable(["eps", "", *(title for title, _ in _COLUMNS)], align="r")
     table.add_row(["0", "clean", *_cells(report["clean"])])
     for row in report["results"]:
-        eps = f"{row['eps']:g}"
+        eps = significant(row["eps"])
         table.add_row([eps, "attacked", *_cells(row["attacked"])])
         if row["certified"]:
             table.add_row([eps, "certified", *_cells(row["certified"])])
@@ -34,7 +36,7 @@ def attack_class_table(report: dict[str, Any]) -> str:
     """Recall and IoU of each class in percent: clean, and attacked / certified at every eps."""
     rows = report["results"]
     keys = (("recall", "recall"), ("IoU", "iou"))
-    titles = ("clean", *(f"{row['eps']:g}" for row in rows))
+    titles = ("clean", *(significant(row["eps"]) for row in rows))
     table = PrettyTable(
         ["class", *(f"{title} {name}" for title, _ in keys for name in titles)], align="r"
     )
@@ -42,11 +44,11 @@ def attack_class_table(report: dict[str, Any]) -> str:
     for name, clean in report["clean"]["per_class"].items():
         cells = [name]
         for _, key in keys:
-            cells.append(_percent(clean[key]))
+            cells.append(percent_cell(clean[key]))
             for row in rows:
-                cell = _percent(row["attacked"]["per_class"][name][key])
+                cell = percent_cell(row["attacked"]["per_class"][name][key])
                 if row["certified"]:
-                    cell += f" / {_percent(row['certified']['per_class'][name][key])}"
+                    cell += f" / {percent_cell(row['certified']['per_class'][name][key])}"
                 cells.append(cell)
         table.add_row(cells)
     return table.get_string()
@@ -58,17 +60,10 @@ def minimal_table(report: dict[str, Any]) -> str:
     table.align = "r"
     for row in report["minimal"]:
         cells = (row["median_norm"], row["median_radius"])
-        table.add_row(
-            [f"{100 * row['threshold']:g}%", *("-" if math.isnan(v) else f"{v:.4g}" for v in cells)]
-        )
+        norms = ("-" if math.isnan(norm) else significant(norm) for norm in cells)
+        table.add_row([f"{100 * row['threshold']:g}%", *norms])
     return table.get_string()
 
 
 def _cells(figures: dict[str, Any]) -> list[str]:
-    return [_percent(figures[key]) for _, key in _COLUMNS]
-
-
-def _percent(value: float | None) -> str:
-    if value is None or math.isnan(value):
-        return "-"
-    return f"{100 * value:.2f}"
+    return [percent_cell(figures[key]) for _, key in _COLUMNS]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from prettytable import PrettyTable
 
-from mmseg_lipcert.utils.rounding import percent, significant
+from mmseg_lipcert.utils.rounding import percent_cell, significant
 
 #: Columns of the overview: title and key, in clean and certified results.
 COLUMNS = (
@@ -39,7 +38,9 @@ def overview_table(certificate: dict[str, Any]) -> str:
         rows.append(("noisy", certificate["smoothing"]["smoothed"]))
     rows += [(significant(row["eps"]), row) for row in certificate["certified"]]
     for title, row in rows:
-        table.add_row([title, *(_percent(row.get(key), key) for _, key in columns)])
+        table.add_row(
+            [title, *(percent_cell(row.get(key), up=key == "abstain") for _, key in columns)]
+        )
     return table.get_string()
 
 
@@ -57,17 +58,10 @@ def class_table(certificate: dict[str, Any]) -> str:
             [
                 name,
                 *(
-                    _percent(result["per_class"][name].get(key), key)
+                    percent_cell(result["per_class"][name].get(key))
                     for key in ("recall", "iou")
                     for _, result in results
                 ),
             ]
         )
     return table.get_string()
-
-
-def _percent(value: float | None, key: str) -> str:
-    """Percent without its sign, rounded to the side of the attacker."""
-    if value is None or math.isnan(value):
-        return "-"
-    return percent(value, up=key == "abstain").rstrip("%")

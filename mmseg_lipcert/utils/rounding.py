@@ -22,6 +22,13 @@ def percent(value: float | None, *, up: bool = False) -> str:
     return f"{(100 * _exact(value)).quantize(Decimal('0.01'), rounding)}%"
 
 
+def percent_cell(value: float | None, *, up: bool = False) -> str:
+    """Write a share as :func:`percent` does, for a table: without the sign, "-" if undefined."""
+    if value is None or math.isnan(value):
+        return "-"
+    return percent(value, up=up).rstrip("%")
+
+
 def significant(value: float | str | None, digits: int = 4) -> str:
     """Write a radius, rounded down, with a number of significant digits, without an exponent.
 

@@ -13,12 +13,12 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
 from mmseg_lipcert.engine import CertificationError
-from mmseg_lipcert.lipschitz import AuditError
-from mmseg_lipcert.utils.certify_cli import (
+from mmseg_lipcert.engine.certify_cli import (
     add_certify_arguments,
     refuse_certify_flags,
     request_certification,
 )
+from mmseg_lipcert.lipschitz import AuditError
 from mmseg_lipcert.utils.cli import (
     CommandLineError,
     add_common_arguments,

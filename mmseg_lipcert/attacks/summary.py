@@ -22,8 +22,8 @@ def attacked_entry(line: dict[str, Any]) -> dict[str, Any]:
     smaller eps is one for every larger eps, too.
 
     Args:
-        line: ``eps``, ``valid``, ``gt_area``, ``clean`` (counts) and ``attacks`` (counts per eps
-            and attack) of one image.
+        line: ``image`` (a name), ``eps``, ``valid``, ``gt_area``, ``clean`` (counts) and
+            ``attacks`` (counts per eps and attack) of one image.
     """
     clean, entry = line["clean"], {}
     pools = [candidates(line, i) for i in range(len(line["eps"]))]
@@ -43,7 +43,7 @@ def attacked_entry(line: dict[str, Any]) -> dict[str, Any]:
         for a, b in zip(lost, made, strict=True)
     ]
     return {
-        **{key: line[key] for key in ("eps", "valid", "gt_area")},
+        **{key: line[key] for key in ("image", "eps", "valid", "gt_area")},
         **{key: clean[key] for key in ("correct", "intersection", "pred_area")},
         **entry,
         **dict(radius=[], curve=[], regions=None, fabrication=None),
@@ -86,7 +86,8 @@ def attack_summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
         row.update(_lowest_means(lines, i))
     certified = None
     if all(line["certified"] is not None for line in lines):
-        certified = dataset_summary([line["certified"] for line in lines])["certified"]
+        entries = [{**line["certified"], "image": line["image"]} for line in lines]
+        certified = dataset_summary(entries)["certified"]
     strongest = []
     for i in range(len(lines[0]["eps"])):
         best = [min(candidates(line, i)[1:], key=lambda c: c["correct"]) for line in lines]

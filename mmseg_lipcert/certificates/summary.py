@@ -63,8 +63,12 @@ class _Totals:
             (self.true_negative - specificity_lost).sum(0), self.negative.sum(0)
         )
         correct = self.correct - correct_lost
+        accuracies = shares(correct, self.valid)
+        lowest, image = self._lowest(accuracies)
         return {
-            "pixel_accuracy": defined_mean(shares(correct, self.valid)),
+            "pixel_accuracy": defined_mean(accuracies),
+            "pixel_accuracy_lowest": lowest,
+            "lowest_image": image,
             "pixel_accuracy_dataset": shares(correct.sum(), self.valid.sum()).item(),
             "stability": defined_mean(shares(self.valid - stable_lost, self.valid)),
             "mIoU": defined_mean(values["iou"]),
@@ -76,6 +80,16 @@ class _Totals:
                 for c in range(self.hit.shape[1])
             ],
         }
+
+    def _lowest(self, accuracies: np.ndarray) -> tuple[float, str | None]:
+        """Lowest accuracy of an image, and its name; the first name in the alphabet if several."""
+        defined = [
+            (accuracy, entry.get("image") or "")
+            for accuracy, entry in zip(accuracies.tolist(), self.entries, strict=True)
+            if not math.isnan(accuracy)
+        ]
+        lowest, image = min(defined, default=(math.nan, ""))
+        return lowest, image or None
 
 
 def _check_entries(entries: Sequence[dict]) -> None:
@@ -98,7 +112,8 @@ def _check_entries(entries: Sequence[dict]) -> None:
 def dataset_summary(entries: Sequence[dict]) -> dict:
     """Clean and certified figures of a dataset from the entries of its images, in any order.
 
-    ``pixel_accuracy`` and ``stability`` are means over images with a valid pixel;
+    ``pixel_accuracy`` and ``stability`` are means over images with a valid pixel, and
+    ``pixel_accuracy_lowest`` is the accuracy of the worst of them, ``lowest_image``;
     ``pixel_accuracy_dataset``, recall and specificity are pooled, exactly, because every image has
     its own budget. IoU and Dice are pooled by fractional programming over the frontiers
     (``lowest_dataset_ratio``). mIoU, mAcc, mDice and mSpecificity are means over the classes that
@@ -106,7 +121,8 @@ def dataset_summary(entries: Sequence[dict]) -> dict:
     soon as a pixel of it is predicted or can be created, which keeps them lower bounds.
 
     Args:
-        entries: Of ``image_entry``, one per image, with the same eps, classes and options.
+        entries: Of ``image_entry``, one per image, with the same eps, classes and options;
+            ``image``, a name, may be added.
 
     Returns:
         A dictionary with
@@ -119,9 +135,10 @@ def dataset_summary(entries: Sequence[dict]) -> dict:
         - ``curve``: per share, ``{"share", "radius"}``, the mean of the images' radii;
         - ``regions``, ``fabrication``: per class, as in ``region_summary``.
 
-        Figures are ``pixel_accuracy``, ``pixel_accuracy_dataset``, ``stability``, ``mIoU``,
-        ``mAcc``, ``mDice``, ``mSpecificity`` and ``per_class``, a list of
-        ``{"iou", "dice", "recall", "specificity"}``; undefined ones are NaN.
+        Figures are ``pixel_accuracy``, ``pixel_accuracy_lowest``, ``pixel_accuracy_dataset``,
+        ``stability``, ``mIoU``, ``mAcc``, ``mDice``, ``mSpecificity`` and ``per_class``, a list of
+        ``{"iou", "dice", "recall", "specificity"}``; undefined ones are NaN. ``lowest_image`` is
+        the ``image`` of an entry, or None if it has none.
 
     Raises:
         ValueError: Without entries, or when they do not agree.

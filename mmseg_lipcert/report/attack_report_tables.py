@@ -9,15 +9,9 @@ from prettytable import PrettyTable
 
 from mmseg_lipcert.utils.rounding import percent_cell, significant
 
-#: Columns: title and key of a figure.
-_COLUMNS = (
-    ("pixel accuracy", "pixel_accuracy"),
-    ("pooled", "pixel_accuracy_dataset"),
-    ("stability", "stability"),
-    ("mIoU", "mIoU"),
-    ("mDice", "mDice"),
-    ("mAcc", "mAcc"),
-)
+from .tables import COLUMNS, LIPSCHITZ_COLUMNS
+
+_COLUMNS = COLUMNS + LIPSCHITZ_COLUMNS
 
 
 def attack_table(report: dict[str, Any]) -> str:

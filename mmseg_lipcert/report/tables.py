@@ -18,6 +18,9 @@ COLUMNS = (
     ("mAcc", "mAcc"),
 )
 
+#: More columns of Lipschitz certificates.
+LIPSCHITZ_COLUMNS = (("worst image", "pixel_accuracy_lowest"),)
+
 #: More columns of smoothed segmentors.
 SMOOTHING_COLUMNS = (
     ("abstain", "abstain"),
@@ -29,9 +32,10 @@ def overview_table(certificate: dict[str, Any]) -> str:
     """Clean values and the guaranteed ones at every eps.
 
     Smoothed segmentors also have the values of their most frequent classes under noise, without
-    attack and abstention.
+    attack and abstention. Only Lipschitz certificates, which hold for all images at once, have a
+    worst image.
     """
-    columns = COLUMNS + (SMOOTHING_COLUMNS if certificate.get("smoothing") else ())
+    columns = COLUMNS + (SMOOTHING_COLUMNS if certificate.get("smoothing") else LIPSCHITZ_COLUMNS)
     table = PrettyTable(["eps", *(title for title, _ in columns)], align="r")
     rows = [("clean", certificate["clean"])]
     if certificate.get("smoothing"):

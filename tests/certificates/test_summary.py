@@ -36,6 +36,8 @@ def test_summary_is_the_minimum_over_all_combinations(dataset, eps):
         own = [c.maps.worst(metric, None, c.maps.budget(eps, 1.0)) for c in dataset]
         own = [v for v in own if not math.isnan(v)]
         assert same(figures[metric], np.mean(own) if own else math.nan)
+        if metric == "pixel_accuracy":
+            assert same(figures["pixel_accuracy_lowest"], min(own, default=math.nan))
 
 
 @given(datasets(max_images=2, max_pixels=3), st.sampled_from([0.0, 0.3, 0.7, 1.0, 1.5]))
@@ -95,6 +97,23 @@ def test_empty_images_leave_the_means_and_the_pools_alone():
     assert math.isnan(nothing["clean"]["pixel_accuracy"])
     assert math.isnan(nothing["certified"][1]["mIoU"])
     assert math.isnan(nothing["radius"][0]["mean"])
+
+
+def test_the_worst_image_is_named_whatever_the_order():
+    logits = torch.zeros(2, 1, 4)
+    logits[0] = torch.tensor([4.0, 3.0, 2.0, 1.0])
+    entries = []
+    for name, wrong in (("b", 1), ("a", 1), ("c", 0), ("void", 4)):
+        target = torch.zeros(1, 4, dtype=torch.long)
+        target[0, :wrong] = IGNORE if wrong == 4 else 1
+        entries.append({**image_entry(logits, target, [1.0], 1.0), "image": name})
+    for some in itertools.permutations(entries):
+        summary = dataset_summary(some)
+        for row, lowest in ((summary["clean"], 0.75), (summary["certified"][0], 0.5)):
+            assert (row["pixel_accuracy_lowest"], row["lowest_image"]) == (lowest, "a")
+    without_names = dataset_summary([{**e, "image": None} for e in entries])
+    assert without_names["clean"]["lowest_image"] is None
+    assert dataset_summary(entries[3:])["clean"]["lowest_image"] is None
 
 
 def test_radii_are_averaged_as_radii():

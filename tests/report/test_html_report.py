@@ -52,7 +52,11 @@ def test_results_are_those_of_the_certificate(method, write_certificate):
     page, certificate = render(write_certificate(method))
     head, *rows = page.table("guaranteed under every perturbation")
     shown = [certificate["clean"]]
-    if method != "lipschitz":
+    if method == "lipschitz":
+        assert head[-1] == "pixel accuracy, worst image"
+        for row in shown + certificate["certified"]:
+            assert row["pixel_accuracy_lowest"] < row["pixel_accuracy"]
+    else:
         assert head[-1] == "abstain"
         shown.append(certificate["smoothing"]["smoothed"])
     shown += certificate["certified"]
@@ -62,6 +66,9 @@ def test_results_are_those_of_the_certificate(method, write_certificate):
             check_share(cell, row[key])
         if "abstain" in row:
             check_share(cells[-1], row["abstain"], up=True)
+        if method == "lipschitz":
+            check_share(cells[-1], row["pixel_accuracy_lowest"])
+            assert row["lowest_image"] in page.text
         if "eps" in row:
             title, _, eps = cells[0].rpartition(" ")
             assert title == "at most ε =" and row["eps"] * (1 - 1e-5) <= float(eps) <= row["eps"]
@@ -273,7 +280,7 @@ def test_labels_without_a_valid_pixel(write_certificate):
     path = folder / "certificate.json"
     certificate = json.loads(path.read_text())
     for row in (certificate["clean"], *certificate["certified"]):
-        row.update(dict.fromkeys(RESULTS))
+        row.update(dict.fromkeys((*RESULTS, "pixel_accuracy_lowest", "lowest_image")))
     path.write_text(json.dumps(certificate))
     page, _ = render(folder)
     assert page.table("guaranteed under every perturbation")[1][1:] == ["–"] * len(RESULTS)

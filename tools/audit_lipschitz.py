@@ -151,7 +151,7 @@ def audited_network(model: nn.Module) -> tuple[nn.Module, str]:
         AuditError: If the model is not an encoder-decoder with one decode head.
     """
     if isinstance(model, LipEncoderDecoder):
-        if model.decode_head.free_classifier:
+        if model.has_free_classifier:
             return model.certified_network, "folded network up to the features of its classifier"
         return model.certified_network, "folded network up to its native logits"
     if not isinstance(model, EncoderDecoder) or isinstance(model.decode_head, nn.ModuleList):

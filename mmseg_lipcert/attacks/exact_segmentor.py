@@ -110,7 +110,7 @@ class ExactSegmentor:
             ignore_index=self._ignored,
         )
         classifier = None
-        if self.segmentor.decode_head.free_classifier:
+        if self.segmentor.has_free_classifier:
             classifier = self.network.decode_head.conv_seg.weight.flatten(1)
         bound = self.segmentor.lipschitz_bound(tuple(img_shape))
         stride = self.segmentor.logit_stride

@@ -67,9 +67,15 @@ def check_lipschitz_model(model: nn.Module) -> None:
 
 def use_full_precision() -> None:
     """Switch reduced precision off for this process: it changes the map that is certified."""
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.benchmark = False
+    backends = torch.backends
+    # Since PyTorch 2.9; first, so that the older switches below find nothing that contradicts them.
+    for part in (backends, backends.cudnn, backends.mkldnn):
+        for scope in (part, *(getattr(part, name, None) for name in ("conv", "matmul", "rnn"))):
+            if hasattr(scope, "fp32_precision"):
+                scope.fp32_precision = "ieee"
+    backends.cuda.matmul.allow_tf32 = False
+    backends.cudnn.allow_tf32 = False
+    backends.cudnn.benchmark = False
     torch.set_float32_matmul_precision("highest")
 
 

@@ -21,7 +21,11 @@ from mmseg_lipcert.lipschitz.audit_error import AuditError
 from mmseg_lipcert.lipschitz.composition import Composition
 from mmseg_lipcert.lipschitz.lipschitz_audit import LipschitzAudit
 from mmseg_lipcert.lipschitz.lower_bound import measured_lower_bound
+from mmseg_lipcert.lipschitz.model_state import changed_names, model_state
 from mmseg_lipcert.lipschitz.traced_graph import TracedGraph
+
+# Relative difference between the model and its graph that rounding explains.
+_AGREEMENT = 1e-4
 
 # Slack for the rounding of the measurement; a larger excess is a wrong rule.
 _SLACK = {torch.float64: 1 + 1e-6, torch.float32: 1 + 1e-4}
@@ -70,17 +74,26 @@ def audit(
             f"got {tuple(samples.shape)}"
         )
     reference = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
-    with torch.no_grad():
+    # Inside of torch.inference_mode() the weights of the recursion would have no gradients.
+    with torch.inference_mode(False), torch.no_grad():
         example = torch.rand(shape, dtype=reference.dtype, device=reference.device)
         graph = TracedGraph(model, example)
         upper, layers = Composition(graph).bound()
-        # Two inputs: a model that counts its calls is not one map either.
-        for image in (example, torch.randn_like(example)):
-            _require_same_map(model, graph, image)
+        _require_same_map(model, graph, example)
+        # What the first run stored (a grid of positions, say) may stay; a model that changes at
+        # every run is not one map.
+        before = model_state(model)
+        _require_same_map(model, graph, torch.randn_like(example))
+        if changed := changed_names(before, model_state(model)):
+            raise AuditError(
+                f"{', '.join(changed[:5])} change when the model runs in evaluation mode, so that "
+                "it is not one fixed map"
+            )
     lower = None
     if samples is not None:
-        samples = samples.detach().to(reference.device, reference.dtype)
-        lower = measured_lower_bound(model, samples, steps)
+        with torch.inference_mode(False), torch.enable_grad():
+            samples = samples.detach().clone().to(reference.device, reference.dtype)
+            lower = measured_lower_bound(model, samples, steps)
         if lower > upper * _SLACK[reference.dtype]:
             raise AuditError(
                 f"the measured lower bound {lower:.9g} exceeds the upper bound {upper:.9g}: "
@@ -101,7 +114,7 @@ def _require_same_map(model: nn.Module, graph: TracedGraph, image: Tensor) -> No
             "an output does not depend on the input, or the control flow is not fixed"
         )
     difference = float(torch.linalg.vector_norm(direct - traced))
-    if not difference <= 1e-3 * max(float(torch.linalg.vector_norm(direct)), 1e-6):
+    if not difference <= _AGREEMENT * max(float(torch.linalg.vector_norm(direct)), 1e-6):
         raise AuditError(
             f"the traced graph differs from the model by {difference:.3g}: "
             "the control flow is not fixed, the model is not one map"

@@ -139,7 +139,14 @@ class Composition:
                     operation_name(node), module_path(node), "no rule bounds this operation"
                 )
             call = Call(graph, node, self._thetas, self._cache)
-            for source, share in rule(call, weight):
+            try:
+                shares = rule(call, weight)
+            except UnboundedOperationError:
+                raise
+            # A rule that was not made for these arguments proves nothing, whatever it stumbles on.
+            except Exception as error:
+                raise call.unbounded(f"{type(error).__name__}: {error}") from error
+            for source, share in shares:
                 _accumulate(weights, source, compress(share))
             self._records.extend(call.records)
         if graph.input not in weights:
@@ -188,6 +195,10 @@ def _max_min_pairs(graph: TracedGraph) -> dict[Node, Node]:
 
 def _require_full_precision(node: Node) -> None:
     value = node.meta["val"]
+    if not isinstance(value, list | tuple | Tensor):
+        raise UnboundedOperationError(
+            operation_name(node), module_path(node), "a number that depends on the image"
+        )
     if isinstance(value, list | tuple) or value.dtype in (torch.float32, torch.float64):
         # Of several results, those that are used come by as nodes of their own.
         return

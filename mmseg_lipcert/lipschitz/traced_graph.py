@@ -42,7 +42,7 @@ class TracedGraph:
         example: Input of the shape that is audited.
 
     Raises:
-        AuditError: If the model cannot be traced, or changes its buffers when it runs.
+        AuditError: If the model cannot be traced, or changes its weights when it runs.
         UnboundedOperationError: If the model draws random numbers.
     """
 
@@ -61,11 +61,16 @@ class TracedGraph:
                 f"Cause: {error}"
             ) from error
         signature = program.graph_signature
-        if signature.buffers_to_mutate:
-            names = ", ".join(sorted(set(signature.buffers_to_mutate.values())))
+        # Older versions of PyTorch know no parameters that change.
+        changing = {
+            *signature.buffers_to_mutate.values(),
+            *getattr(signature, "parameters_to_mutate", {}).values(),
+        }
+        if changing:
+            names = ", ".join(sorted(changing))
             raise AuditError(
-                f"the buffers {names} change when the model runs in evaluation mode, so that it "
-                "is not one fixed map; fold the layers that own them into plain layers first"
+                f"the buffers or parameters {names} change when the model runs in evaluation mode, "
+                "so that it is not one fixed map; fold their layers into plain ones first"
             )
         self.nodes: list[Node] = list(program.graph.nodes)
         self.constants: dict[Node, Any] = {}
@@ -81,7 +86,8 @@ class TracedGraph:
                     self.input = node
                     self.live.add(node)
                 else:
-                    self.constants[node] = state[targets[node.name]].detach()
+                    value = state[targets[node.name]]
+                    self.constants[node] = value.detach() if isinstance(value, Tensor) else value
             elif node.op == "output":
                 returned = pytree.tree_leaves(node.args)
                 self.outputs = [leaf for leaf in returned if leaf in self.live]

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from mmseg_lipcert.engine import CertificationError, check_state_dict
-from mmseg_lipcert.engine.checks import check_checkpoint, check_weights
+from mmseg_lipcert.engine.checks import check_checkpoint, check_weights, use_full_precision
 
 
 def test_complete_checkpoint_passes_with_or_without_the_ddp_prefix():
@@ -55,3 +55,27 @@ def test_weights_that_are_no_numbers_are_named():
         check_weights(state)
     with pytest.raises(CertificationError, match="weights contain NaN: bias"):
         check_checkpoint(nn.BatchNorm2d(3), state)
+
+
+@pytest.fixture
+def own_precision():
+    backends = torch.backends
+    if not hasattr(backends, "fp32_precision"):
+        pytest.skip("this PyTorch has no such switch")
+    scopes = [backends, backends.cudnn, backends.cudnn.conv, backends.mkldnn, backends.mkldnn.conv]
+    before = [scope.fp32_precision for scope in scopes]
+    yield
+    for scope, value in zip(scopes, before, strict=True):
+        scope.fp32_precision = value
+
+
+@pytest.mark.parametrize("name", ["", "cudnn", "cudnn.conv", "mkldnn", "mkldnn.conv"])
+def test_reduced_precision_is_off_whichever_switch_turned_it_on(name, own_precision):
+    scope = torch.backends
+    for part in name.split(".") if name else ():
+        scope = getattr(scope, part)
+    scope.fp32_precision = "bf16" if name.startswith("mkldnn") else "tf32"
+    use_full_precision()
+    assert scope.fp32_precision == "ieee"
+    assert not torch.backends.cudnn.allow_tf32
+    assert torch.get_float32_matmul_precision() == "highest"

@@ -181,6 +181,99 @@ def test_model_that_is_not_the_traced_map_is_found_without_samples(module):
         audit(module().eval(), (1, 2, 4, 4))
 
 
+class Fades(nn.Module):
+    """Ever larger by so little that two runs agree."""
+
+    def __init__(self):
+        super().__init__()
+        self.state = dict(calls=[0])
+        self.table = torch.zeros(2)
+        self.weight = nn.Parameter(torch.ones(1))
+
+
+class FadesByACount(Fades):
+    def forward(self, x):
+        self.state["calls"][0] += 1
+        return x * (1 + self.state["calls"][0] / 1e6)
+
+
+class FadesByATensor(Fades):
+    def forward(self, x):
+        with torch.no_grad():
+            self.table = self.table + 1e-6
+        return x * (1 + self.table[0])
+
+
+class FadesByAParameter(Fades):
+    def forward(self, x):
+        with torch.no_grad():
+            self.weight.add_(1e-6)
+        return x * self.weight
+
+
+@pytest.mark.parametrize(
+    "module, name",
+    [(FadesByACount, "state"), (FadesByATensor, "table"), (FadesByAParameter, "weight")],
+)
+@pytest.mark.parametrize("samples", [None, torch.rand(1, 2, 4, 4)])
+def test_model_that_changes_when_it_runs_is_refused_by_name(module, name, samples):
+    with pytest.raises(AuditError, match=f"{name}.* change when the model runs"):
+        audit(module().eval(), (1, 2, 4, 4), samples)
+
+
+class RemembersItsGrid(nn.Module):
+    grid = None
+
+    def forward(self, x):
+        if self.grid is None or self.grid.device != x.device:
+            self.grid = torch.linspace(0, 1, x.shape[-1], device=x.device)
+        return x * self.grid
+
+
+def test_what_a_model_computes_once_may_stay():
+    model = RemembersItsGrid().eval()
+    model(torch.zeros(1, 2, 4, 4))
+    assert audit(model, (1, 2, 4, 4)).upper == pytest.approx(1)
+
+
+class Step(nn.Module):
+    """One operation that no rule can bound."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+        self.generator = torch.Generator()
+
+    def forward(self, x):
+        if self.name == "item":
+            return x + x.max().item()
+        if self.name == "generator":
+            return x + torch.rand(x.shape, generator=self.generator)
+        return F.linear(x, torch.ones(4))
+
+
+@pytest.mark.parametrize("name, operation", [("item", "add.* a number"), ("linear", "linear")])
+def test_what_has_no_rule_is_named(name, operation):
+    model = nn.Sequential(nn.Identity(), Step(name)).eval()
+    with pytest.raises(UnboundedOperationError, match=operation) as caught:
+        audit(model, (1, 2, 4, 4))
+    assert caught.value.module_path == "1"
+
+
+def test_generators_are_refused():
+    with pytest.raises(AuditError, match="rand|trace"):
+        audit(Step("generator").eval(), (1, 2, 4, 4))
+
+
+def test_inference_mode_does_not_disturb(unet):
+    expected = audit(unet, (1, 3, 16, 16), torch.rand(1, 3, 16, 16), steps=2)
+    with torch.inference_mode():
+        found = audit(unet, (1, 3, 16, 16), torch.rand(1, 3, 16, 16), steps=2)
+        assert torch.is_inference_mode_enabled()
+    assert found.upper == pytest.approx(expected.upper, rel=1e-6)
+    assert 0 < found.lower <= found.upper * (1 + 1e-4)
+
+
 def test_control_flow_that_depends_on_values_is_refused():
     class Branch(nn.Module):
         def forward(self, x):
@@ -198,7 +291,7 @@ def test_samples_of_another_shape_are_refused(unet):
 def test_weights_that_are_not_finite_are_refused():
     model = nn.Sequential(nn.Conv2d(3, 3, 1)).eval()
     nn.init.constant_(model[0].weight, float("inf"))
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(UnboundedOperationError, match="conv2d in module '0': .*finite"):
         audit(model, (1, 3, 4, 4))
 
 
@@ -275,6 +368,26 @@ def test_residual_condition_accounts_for_every_deviation(scale, noise, activatio
     model.double()
     worst = max(jacobian_norm(model, 3 * torch.randn(1, 3, 5, 5)) for _ in range(4))
     assert worst <= upper * (1 + 1e-9)
+
+
+class ResidualOfOneImage(nn.Module):
+    """A residual of a single image's channels: height is where the batch would have channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.kernel = nn.Parameter(torch.eye(3).view(3, 3, 1, 1))
+        self.register_buffer("rows", torch.linspace(1, 1000, 3).view(1, 3, 1))
+
+    def forward(self, x):
+        inner = F.relu(F.conv2d(x[0], self.kernel) * self.rows)
+        return x[0] - F.conv2d(inner, self.kernel)
+
+
+def test_residual_of_an_image_without_batch_is_not_taken_for_one_with(jacobian_norm):
+    model = ResidualOfOneImage().eval()
+    with pytest.raises(UnboundedOperationError, match="only 2-D convolutions"):
+        audit(model, (1, 3, 3, 3))
+    assert jacobian_norm(model.double(), torch.ones(1, 3, 3, 3)) > 900
 
 
 # --- classical mistakes: refused, or given the right, larger bound -------------------------------

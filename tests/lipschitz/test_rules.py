@@ -41,6 +41,8 @@ LINEAR = {
     "sum of halves": lambda x: x[:, :2] + x[:, 2:],
     "weighted sum": lambda x: torch.add(x[:, :2], x[:, 2:], alpha=3),
     "broadcast sum": lambda x: x[:, :, :, :1] + x[:, :, :1, 1:],
+    "broadcast clamp": lambda x: torch.clamp(x[:, :1], min=torch.full((1, 5, 1, 1), -100.0)),
+    "broadcast clamp_max": lambda x: torch.clamp_max(x[:, :, :1], torch.full((7, 1), 100.0)),
     "centering": lambda x: x - x.mean(dim=(2, 3), keepdim=True),
     "cat of both": lambda x: torch.cat([x, 2 * x], 1),
     "split": lambda x: torch.cat(x.split(1, 1)[::-1], 1),

@@ -65,7 +65,7 @@ def main() -> None:
             outside = (half_space > 0) & (target != 255)
             ratio = entry_costs(logits, class_index)[outside] / half_space[outside]
             entry.append(ratio.mean())
-        if not model.decode_head.free_classifier:
+        if not model.has_free_classifier:
             continue
         classifier = model.network.decode_head.conv_seg.weight.flatten(1)
         norm = matrix_norm_bound(classifier)

@@ -80,6 +80,8 @@ class Call:
         value = (self.node if node is None else node).meta["val"]
         if isinstance(value, list | tuple):
             value = value[0]
+        if not isinstance(value, Tensor):
+            raise self.unbounded("one of its operands is a number that depends on the image")
         return tuple(int(size) for size in value.shape)
 
     def producer(self, value: Any) -> Call | None:
@@ -101,4 +103,4 @@ class Call:
 
 def constant(value: Any) -> Tensor:
     """Return a constant argument (tensor or number) as a float64 tensor on the CPU."""
-    return torch.as_tensor(value).detach().to("cpu", torch.float64)
+    return torch.as_tensor(value).detach().clone().to("cpu", torch.float64)

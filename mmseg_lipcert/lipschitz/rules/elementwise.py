@@ -58,10 +58,11 @@ def activation_slopes(call: Call) -> tuple[float, float] | None:
 
 @rule(*SLOPES)
 def slope(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
-    """A function with bounded slope: W slope^2."""
+    """A function with bounded slope: W slope^2; limits that are tensors may broadcast it."""
     bound = SLOPES[call.operation.removeprefix("aten::")]
+    source = call.source(call.node.target._schema.arguments[0].name)
     call.record(bound, "largest slope")
-    return [(call.source(call.node.target._schema.arguments[0].name), weight * bound**2)]
+    return [(source, reduce_to(weight * bound**2, call.shape(), call.shape(source)))]
 
 
 @rule("leaky_relu")

@@ -173,6 +173,8 @@ def _adjoint_pair(
         return constant(first["weight"]), constant(outer["weight"]).T, matrix_norm_bound
     if first.operation != "aten::conv2d" or isinstance(first["padding"], str):
         return None
+    if len(first.shape()) != 4:  # of one image without a batch, other dimensions are channels
+        return None
     kernel = constant(first["weight"])
     geometry = [_pair(first[name]) for name in ("stride", "dilation", "padding")]
     groups = int(first["groups"])

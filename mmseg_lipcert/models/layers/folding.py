@@ -24,7 +24,8 @@ def fold_network(network: nn.Module) -> nn.Module:
     """
     plain = copy.deepcopy(network)
     for module in list(plain.modules()):
-        for name, child in list(module.named_children()):
+        # Not named_children(), which leaves out the second name of a shared layer.
+        for name, child in list(module._modules.items()):
             if isinstance(child, OrthogonalLayer):
                 setattr(module, name, child.fold())
     for module in plain.modules():
@@ -42,6 +43,8 @@ def _absorb_centering(module: ConvModule) -> None:
     if order.index("norm") != order.index("conv") + 1:
         return
     translation = module.norm.translation
+    # A copy: another module may share the convolution, with another centering.
+    module.conv = copy.deepcopy(module.conv)
     if module.conv.bias is None:
         module.conv.bias = nn.Parameter(translation.clone())
     else:

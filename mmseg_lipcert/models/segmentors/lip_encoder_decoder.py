@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 
 import torch
@@ -16,6 +15,7 @@ from mmseg_lipcert.certificates.cells import cell_indices, repeat_labels
 from mmseg_lipcert.lipschitz import LipschitzAudit, audit
 
 from ..layers import fold_network
+from .free_classifier import without_classifier
 from .native_logits import NativeLogits
 from .preprocessing import preprocessor_norm
 
@@ -75,7 +75,9 @@ class LipEncoderDecoder(EncoderDecoder):
         if self.training:
             return NativeLogits(self)
         if self._folded is None:
-            folded = fold_network(NativeLogits(self)).to(memory_format=torch.channels_last)
+            # Weights made in inference mode could not be audited later.
+            with torch.inference_mode(False), torch.no_grad():
+                folded = fold_network(NativeLogits(self)).to(memory_format=torch.channels_last)
             self.__dict__["_folded"] = folded
         return self._folded
 
@@ -83,20 +85,29 @@ class LipEncoderDecoder(EncoderDecoder):
     def logit_stride(self) -> int:
         """Rows of the network's input per row of native logits."""
         if self._stride is None:
-            side = 2 * getattr(self.backbone, "total_stride", 128)
-            image = next(self.parameters()).new_zeros(1, 3, side, side)
+            image = self._small_image()
             with torch.no_grad():
-                self.__dict__["_stride"] = side // self.network(image).shape[2]
+                self.__dict__["_stride"] = image.shape[2] // self.network(image).shape[2]
         return self._stride
+
+    @property
+    def has_free_classifier(self) -> bool:
+        """Whether the bound is that of the features in front of an unconstrained classifier."""
+        return getattr(self.decode_head, "free_classifier", False)
 
     @property
     def certified_network(self) -> nn.Module:
         """The part of the folded network that is audited: all of it, or up to the classifier."""
-        if not self.decode_head.free_classifier:
+        if not self.has_free_classifier:
             return self.network
-        features = copy.deepcopy(self.network)
-        features.decode_head.conv_seg = nn.Identity().eval()
-        return features
+        return without_classifier(self.network, self._small_image())
+
+    def _small_image(self) -> Tensor:
+        """A random input of the network, two strides large."""
+        side = 2 * getattr(self.backbone, "total_stride", 128)
+        generator = torch.Generator().manual_seed(0)
+        image = torch.randn(1, 3, side, side, generator=generator)
+        return image.to(next(self.parameters()))
 
     def lipschitz_audit(
         self, image_size: tuple[int, int], samples: Tensor | None = None, steps: int = 15
@@ -170,7 +181,9 @@ class LipEncoderDecoder(EncoderDecoder):
             raise RuntimeError(
                 "the audited network runs in full precision: certify outside of autocast"
             )
-        logits = self.network(inputs)
+        # One by one where a certificate follows: a batch of one is what was audited.
+        batches = inputs.split(1) if self.attach_bound else [inputs]
+        logits = torch.cat([self.network(batch) for batch in batches])
         if self.out_channels == 1:
             logits = logits - math.log(
                 self.decode_head.threshold / (1 - self.decode_head.threshold)
@@ -178,7 +191,7 @@ class LipEncoderDecoder(EncoderDecoder):
         carried = dict(logit_stride=self.logit_stride)
         if self.attach_bound:
             carried["lipschitz_bound"] = self.lipschitz_bound(tuple(inputs.shape[2:]))
-            if self.decode_head.free_classifier:
+            if self.has_free_classifier:
                 carried["classifier"] = self.network.decode_head.conv_seg.weight.flatten(1)
         if data_samples is None:
             shape = dict(ori_shape=tuple(inputs.shape[2:]), img_shape=tuple(inputs.shape[2:]))

@@ -8,6 +8,7 @@ from mmseg_lipcert.lipschitz import AuditError, preprocessing_norm
 
 # Preprocessors whose test-time map is known: channel swap, (x - mean) / std, constant padding.
 _KNOWN = (SegDataPreProcessor, ImgDataPreprocessor)
+_COMPUTES = ("forward", "cast_data", "__call__")
 
 
 def preprocessor_norm(data_preprocessor: nn.Module) -> float:
@@ -18,19 +19,25 @@ def preprocessor_norm(data_preprocessor: nn.Module) -> float:
 
     Args:
         data_preprocessor (nn.Module): ``segmentor.data_preprocessor``: a ``SegDataPreProcessor``,
-            an ``ImgDataPreprocessor``, or a subclass that keeps the ``forward`` of one of them.
+            an ``ImgDataPreprocessor``, or a subclass that keeps how one of them computes.
 
     Returns:
         float: Upper bound of the norm.
 
     Raises:
-        AuditError: If the preprocessor has a ``forward`` of its own: its map is not known.
+        AuditError: If the preprocessor has a ``forward``, ``cast_data`` or hooks of its own: the
+            map is not known.
         ValueError: If a standard deviation is not positive.
     """
-    if type(data_preprocessor).forward not in [known.forward for known in _KNOWN]:
+    kind = type(data_preprocessor)
+    known = any(
+        all(getattr(kind, name) is getattr(base, name) for name in _COMPUTES) for base in _KNOWN
+    )
+    hooked = data_preprocessor._forward_hooks or data_preprocessor._forward_pre_hooks
+    if not known or hooked or not vars(data_preprocessor).keys().isdisjoint(_COMPUTES):
         raise AuditError(
             f"the norm of the data preprocessor {type(data_preprocessor).__name__} is not known; "
-            f"use {' or '.join(known.__name__ for known in _KNOWN)}"
+            f"use {' or '.join(base.__name__ for base in _KNOWN)}, without hooks"
         )
     if not data_preprocessor._enable_normalize:
         return 255.0

@@ -275,3 +275,48 @@ def test_a_bound_is_not_given_under_autocast(mmseg_scope):
     model.predict(image)
     with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(RuntimeError, match="autocast"):
         model.predict(image)
+
+
+def test_own_head_of_mmsegmentation_is_certified(mmseg_scope):
+    config = model_config(backbone="LipEncoder")
+    config["decode_head"] = dict(
+        type="FCNHead", in_channels=64, channels=8, num_classes=5, dropout_ratio=0, norm_cfg=None
+    )
+    model = MODELS.build(config).eval()
+    model.attach_bound = True
+    (sample,) = model.predict(torch.rand(1, 3, *SIZE))
+    assert 0 < sample.lipschitz_bound == model.lipschitz_bound(SIZE)
+
+
+def test_inference_mode_gives_the_same_bound(mmseg_scope):
+    model = build().eval()
+    model.attach_bound = True
+    with torch.inference_mode():
+        (sample,) = model.predict(torch.rand(1, 3, *SIZE))
+    model.train().eval()
+    assert sample.lipschitz_bound == pytest.approx(model.lipschitz_bound(SIZE), rel=1e-9)
+
+
+class MixesTheBatch(nn.Module):
+    total_stride = 1
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        x = self.conv(x)
+        return (torch.cat([x, x - x.mean(0, keepdim=True)], 1),)
+
+
+def test_images_of_a_batch_do_not_meet_where_a_certificate_follows(mmseg_scope):
+    model = build(backbone="LipEncoder").eval()
+    model.backbone = MixesTheBatch()
+    model.decode_head = nn.Sequential(nn.Flatten(0, 0))
+    model.decode_head.out_channels = 6
+    model.decode_head.forward = lambda features: features[0]
+    model.attach_bound = True
+    images = torch.rand(2, 3, *SIZE)
+    together, alone = model.predict(images), [model.predict(image[None])[0] for image in images]
+    for first, second in zip(together, alone, strict=True):
+        assert torch.equal(first.seg_logits.data, second.seg_logits.data)

@@ -37,7 +37,27 @@ def test_without_normalization_the_network_reads_gray_levels():
     assert preprocessor_norm(SegDataPreProcessor()) == 255
 
 
-@pytest.mark.parametrize("kind", [Squared, BaseDataPreprocessor])
+class SquaredWhenCast(SegDataPreProcessor):
+    """Computes something else before the known map."""
+
+    def cast_data(self, data):
+        data = super().cast_data(data)
+        return dict(data, inputs=[image.float().square() for image in data["inputs"]])
+
+
+def test_hooks_make_the_map_unknown():
+    for register in ("register_forward_hook", "register_forward_pre_hook"):
+        preprocessor = SegDataPreProcessor(mean=MEAN, std=STD)
+        getattr(preprocessor, register)(lambda module, data, *output: None)
+        with pytest.raises(AuditError, match="without hooks"):
+            preprocessor_norm(preprocessor)
+    preprocessor = SegDataPreProcessor(mean=MEAN, std=STD)
+    preprocessor.forward = lambda data, training=False: data
+    with pytest.raises(AuditError, match="not known"):
+        preprocessor_norm(preprocessor)
+
+
+@pytest.mark.parametrize("kind", [Squared, SquaredWhenCast, BaseDataPreprocessor])
 def test_unknown_map_is_refused(kind):
     with pytest.raises(AuditError, match=kind.__name__):
         preprocessor_norm(kind())

@@ -30,6 +30,7 @@ from mmseg_lipcert.attacks import (
     attack_summary,
 )
 from mmseg_lipcert.engine import CertificationError, check_dataset, check_state_dict
+from mmseg_lipcert.engine.checks import use_full_precision
 from mmseg_lipcert.engine.run_settings import weights_digest
 from mmseg_lipcert.lipschitz import AuditError
 from mmseg_lipcert.report import certificate_json
@@ -192,7 +193,8 @@ def build_dataset(config: Config) -> BaseSegDataset:
         raise CommandLineError(f"test dataset: {error}") from error
     if len(dataset) == 0:
         raise CommandLineError(
-            f"the test dataset has no images in {dataset.data_prefix.get('img_path')}"
+            f"the test dataset has no images in {dataset.data_prefix.get('img_path')}: no file "
+            f"ends in {dataset.img_suffix!r} (img_suffix)"
         )
     return dataset
 
@@ -314,9 +316,7 @@ def main() -> int:
     settings = read_settings(args)
     config = load_config(args.config, args.cfg_options, args.work_dir)
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    # The certified map is one in full precision.
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    use_full_precision()
     store = AttackStore(args.out or Path(config.work_dir) / "attack")
     try:
         with DefaultScope.overwrite_default_scope(config.get("default_scope", "mmseg")):
@@ -337,7 +337,8 @@ def main() -> int:
             finished = store.open(record, args.resume)
             left = {i: name for i, name in names.items() if name not in finished}
             if left:
-                check_dataset(dataset, list(left), len(classes))
+                check_dataset(dataset, list(left), len(classes), dataset.ignore_index)
+            store.begin(record)
             run = AttackRun(base, settings, len(classes), dataset.ignore_index, sigma)
             attack_images(run, dataset, left, args.batch_size, store)
     except (AuditError, CertificationError) as error:

@@ -63,7 +63,8 @@ def check_images_exist(config: Config) -> None:
             raise CommandLineError(f"test dataset: {error}") from error
     if len(dataset) == 0:
         raise CommandLineError(
-            f"the test dataset has no images in {dataset.data_prefix.get('img_path')}"
+            f"the test dataset has no images in {dataset.data_prefix.get('img_path')}: no file "
+            f"ends in {dataset.img_suffix!r} (img_suffix)"
         )
 
 
@@ -117,6 +118,14 @@ def main() -> None:
         runner.test()
     except (AuditError, CertificationError) as error:
         raise CommandLineError(str(error)) from error
+    except ValueError as error:
+        if args.certify:  # an image that cannot be certified names itself
+            raise CommandLineError(describe(error)) from error
+        raise
+    except KeyboardInterrupt:
+        if args.certify:
+            print("finished images are kept: go on with --resume", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

@@ -201,14 +201,19 @@ def main() -> None:
     trainer = DenoiserTrainer(files, settings, args.work_dir, args.workers, args.device)
     if trainer.checkpoint.exists() != args.resume:
         raise CommandLineError(
-            f"{trainer.checkpoint} {'does not exist' if args.resume else 'exists'}: "
-            f"{'start without' if args.resume else 'go on with'} --resume"
+            f"{trainer.checkpoint} does not exist: start without --resume"
+            if args.resume
+            else f"{trainer.checkpoint} exists: go on with --resume, or choose another --work-dir"
         )
     if args.resume:
         try:
             trainer.resume()
         except ValueError as error:
-            raise CommandLineError(str(error)) from error
+            raise CommandLineError(
+                f"{error}; resume with the old settings, or train anew in another --work-dir "
+                "(--steps and --minutes fix the schedule of the learning rate: a longer training "
+                "is another one from its first step on)"
+            ) from error
     parameters = sum(p.numel() for p in trainer.unet.parameters())
     print(f"{parameters / 1e6:.2f} M parameters, {len(files)} images, from step {trainer.step} on")
     train(trainer, args)

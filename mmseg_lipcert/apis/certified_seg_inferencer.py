@@ -22,7 +22,7 @@ from mmseg_lipcert.engine.certified_config import (
     has_denoiser,
     set_method,
 )
-from mmseg_lipcert.engine.checks import check_checkpoint, check_weights
+from mmseg_lipcert.engine.checks import check_checkpoint, check_classes, check_weights
 from mmseg_lipcert.engine.run_settings import weights_digest
 
 from .certified_result import CertifiedResult
@@ -103,10 +103,12 @@ class CertifiedSegInferencer:
             dataset = DATASETS.build(dict(config.test_dataloader.dataset, lazy_init=True))
             #: The model that certifies, in evaluation mode.
             self.model: nn.Module = MODELS.build(config.model)
+            lipschitz = self.method == "lipschitz"
+            segmentor = self.model if lipschitz else self.model.module
+            check_classes(dataset.metainfo.get("classes"), segmentor.num_classes)
             metric = METRICS.build(config.test_evaluator)
             metric.dataset_meta = dataset.metainfo
             metric.image_root = dataset.data_prefix.get("img_path")
-            lipschitz = self.method == "lipschitz"
             self._certifier = (LipschitzCertifier if lipschitz else SmoothingCertifier)(
                 self.model, metric
             )

@@ -84,6 +84,8 @@ class ImageReader:
             seg_fields=[],
         )
         path, from_file = results["img_path"], isinstance(target, (str, os.PathLike))
+        # The path of an array names its noise; there is no such file.
+        shown = "the given array" if isinstance(image, np.ndarray) else path
         if from_file:
             if not set(self._kinds) & set(_LABEL_LOADERS):
                 raise CertificationError(
@@ -102,15 +104,15 @@ class ImageReader:
         except Exception as error:
             if isinstance(error, FileNotFoundError):
                 raise
-            raise CertificationError(f"cannot read {path}: {error}") from error
+            raise CertificationError(f"cannot read {shown}: {error}") from error
         inputs, sample = data["inputs"], data["data_samples"]
         sample.set_metainfo(dict(img_path=path))
         if self.exact:
-            self._check_unchanged(path, pixels, inputs)
+            self._check_unchanged(shown, pixels, inputs)
         if target is not None and not from_file:
             sample.gt_sem_seg = PixelData(data=_label_tensor(target)[None])
         if target is not None:
-            self._check_labels(path, sample.gt_sem_seg.data[0], pixels.shape[:2])
+            self._check_labels(shown, sample.gt_sem_seg.data[0], pixels.shape[:2])
         return inputs, sample, pixels
 
     def _path(self, image: Image, name: str | None) -> str:
@@ -162,6 +164,8 @@ def _label_tensor(target: object) -> Tensor:
         raise TypeError(
             f"target must be a label file or a map (H, W) of integers, got {type(target).__name__}"
         )
+    if target.ndim != 2:
+        raise ValueError(f"target must be a map (H, W) of classes, got shape {tuple(target.shape)}")
     labels = torch.as_tensor(np.asarray(target.cpu() if isinstance(target, Tensor) else target))
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise ValueError(f"target must hold integers, got {labels.dtype}")

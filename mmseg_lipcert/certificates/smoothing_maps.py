@@ -80,7 +80,7 @@ def certified_labels(
         Classes (H, W), uint8; 255 where the pixel is not certified, or only as a group of classes.
 
     Raises:
-        ValueError: On wrong shapes or hits.
+        ValueError: On wrong shapes or hits, or if a class is too large for 8 bits.
     """
     check_hits(hits, settings.n)
     check_integer_map(selected, tuple(hits.shape), "selected")
@@ -88,6 +88,9 @@ def certified_labels(
     certified = tested & (hits >= hit_thresholds(hits, tested, settings)[0])
     if hierarchy is not None:
         certified &= selected < hierarchy.num_classes
+    largest = int(selected[certified].max()) if certified.any() else 0
+    if largest >= ABSTAIN:
+        raise ValueError(f"class {largest} does not fit into 8 bits beside {ABSTAIN}, abstention")
     return selected.masked_fill(~certified, ABSTAIN).to(torch.uint8)
 
 

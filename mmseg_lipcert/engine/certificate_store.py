@@ -27,7 +27,7 @@ class CertificateStore:
         self.rank = rank
 
     def open(self, settings: dict[str, Any], resume: bool) -> dict[str, dict]:
-        """Start or continue a certification.
+        """Look at what is there, and write nothing.
 
         Args:
             settings: What decides the numbers: method, eps, checkpoint, model and data.
@@ -43,9 +43,6 @@ class CertificateStore:
         settings = json.loads(json.dumps(settings))
         record = self.folder / "run.json"
         if not record.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if self.rank == 0:
-                _write_whole(record, json.dumps(settings, indent=1))
             return {}
         if not resume:
             raise CertificationError(
@@ -54,7 +51,7 @@ class CertificateStore:
             )
         before = json.loads(record.read_text())
         changed = [
-            f"{key} was {before.get(key)!r}, now {settings.get(key)!r}"
+            f"{key} was {_shown(before.get(key))}, now {_shown(settings.get(key))}"
             for key in sorted({*before, *settings})
             if before.get(key) != settings.get(key)
         ]
@@ -63,6 +60,16 @@ class CertificateStore:
                 f"cannot resume {self.folder} with other settings: {'; '.join(changed)}"
             )
         return self.finished()
+
+    def begin(self, settings: dict[str, Any]) -> None:
+        """Record what decides the numbers; from now on the folder belongs to this certification.
+
+        Called after all checks, so that what fails before the first image leaves no trace.
+        """
+        record = self.folder / "run.json"
+        if not record.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write_whole(record, json.dumps(settings, indent=1))
 
     def finished(self) -> dict[str, dict]:
         """Entries of the finished images by image name; a line cut off by a crash is skipped."""
@@ -98,6 +105,12 @@ class CertificateStore:
         path = self.folder / name
         _write_whole(path, text)
         return path
+
+
+def _shown(value: Any) -> str:
+    """A setting in a message; a digest says no more than that it is another one."""
+    text = repr(value)
+    return f"digest {text[1:9]}..." if isinstance(value, str) and len(value) == 64 else text
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -62,9 +62,8 @@ def has_denoiser(config: Config) -> bool:
 
 def certificate_metric(config: Config) -> dict[str, Any]:
     """Certificate metric of a config's test evaluator; empty if it has none."""
-    evaluator = config.get("test_evaluator") or {}
-    candidates = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
-    return next((dict(m) for m in candidates if m.get("type") in METHOD_METRICS.values()), {})
+    found = (dict(m) for m in _evaluators(config) if m.get("type") in METHOD_METRICS.values())
+    return next(found, {})
 
 
 def set_method(
@@ -87,6 +86,9 @@ def set_method(
     metric = certificate_metric(config)
     if metric.get("type") != METHOD_METRICS[method]:
         metric = dict(type=METHOD_METRICS[method])
+    for part in (*_evaluators(config), (config.get("test_dataloader") or {}).get("dataset", {})):
+        if "ignore_index" in part:
+            metric.setdefault("ignore_index", part["ignore_index"])
     smoothed = config.model.get("type") == "SmoothedSegmentor"
     if method == "lipschitz":
         if smoothed:
@@ -108,6 +110,11 @@ def set_method(
     METRICS.build(metric)  # refuses wrong settings before any work
     # The certified metric reports the clean values too; others would count resumed images wrongly.
     config.test_evaluator = metric
+
+
+def _evaluators(config: Config) -> list[dict[str, Any]]:
+    evaluator = config.get("test_evaluator") or {}
+    return list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
 
 
 def _update(target: dict[str, Any], **values: Any) -> None:

@@ -31,7 +31,9 @@ _FLAGS = dict(shard_draws="shard")
 
 def add_certify_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--certify`` and the flags that go with it."""
-    certify = parser.add_argument_group("certification")
+    certify = parser.add_argument_group(
+        "certification", "numbers in brackets are used where the config says nothing"
+    )
     certify.add_argument(
         "--certify",
         nargs="?",
@@ -44,26 +46,29 @@ def add_certify_arguments(parser: argparse.ArgumentParser) -> None:
         "--eps", nargs="+", type=float, help="lipschitz: l2 norms of the attack, images in [0, 1]"
     )
     certify.add_argument(
-        "--sigma", type=float, help="smoothing: standard deviation of the noise, images in [0, 1]"
+        "--sigma",
+        type=float,
+        help="smoothing: standard deviation of the noise, images in [0, 1] (0.25)",
     )
-    certify.add_argument("--n0", type=int, help="smoothing: draws that choose the class")
-    certify.add_argument("--n", type=int, help="smoothing: draws that test it")
+    certify.add_argument("--n0", type=int, help="smoothing: draws that choose the class (10)")
+    certify.add_argument("--n", type=int, help="smoothing: draws that test it (100)")
     certify.add_argument(
-        "--alpha", type=float, help="smoothing: probability that the certificate is wrong"
+        "--alpha", type=float, help="smoothing: probability that the certificate is wrong (0.001)"
     )
     certify.add_argument(
         "--tau",
         nargs="+",
         type=float,
-        help="smoothing: probabilities to be exceeded, one per radius",
+        help="smoothing: a class must be predicted with more than this probability under noise; "
+        "one radius each (0.75)",
     )
     certify.add_argument(
         "--correction",
         choices=("holm", "bonferroni", "k-fwer", "metric"),
-        help="smoothing: how the error over all pixels is controlled",
+        help="smoothing: how the error over all pixels is controlled (holm)",
     )
     certify.add_argument(
-        "--k", type=int, help="smoothing: wrong pixels that --correction k-fwer does not let happen"
+        "--k", type=int, help="smoothing: --correction k-fwer lets fewer than k pixels be wrong"
     )
     certify.add_argument(
         "--hierarchy",

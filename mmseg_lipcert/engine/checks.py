@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from .certification_error import CertificationError
 
+#: Label maps are stored in 8 bits, and 255 is kept for abstention and ignored pixels.
+MAX_CLASSES = 255
+
 # Checkpoints of other people: heads of training only, counters of batch norm.
 _UNUSED_IN_INFERENCE = r"^auxiliary_head\.|\.num_batches_tracked$|^decode_head\.loss_|^ema_"
 
@@ -118,20 +121,53 @@ def check_state_dict(
         )
 
 
-def check_dataset(dataset: BaseSegDataset, indices: Sequence[int], num_classes: int) -> None:
+def check_classes(classes: Sequence[str] | None, num_classes: int) -> None:
+    """Check the classes of dataset and model.
+
+    Args:
+        classes: Of the dataset.
+        num_classes: Of the model.
+
+    Raises:
+        CertificationError: If the dataset has none, or there are too many to be stored.
+    """
+    if not classes:
+        raise CertificationError(
+            "the test dataset has no classes: give test_dataloader.dataset "
+            "metainfo=dict(classes=[...], palette=[...])"
+        )
+    if max(len(classes), num_classes) > MAX_CLASSES:
+        raise CertificationError(
+            f"{max(len(classes), num_classes)} classes cannot be stored: label maps have 8 bits, "
+            f"which is room for {MAX_CLASSES} classes and one value for abstention"
+        )
+
+
+def check_dataset(
+    dataset: BaseSegDataset, indices: Sequence[int], num_classes: int, ignore_index: int
+) -> list[int]:
     """Read every image and label map once.
 
     Args:
         dataset: The test dataset.
         indices: Which of its images will be certified.
         num_classes: Number of classes of the model.
+        ignore_index: Label that the metric ignores.
+
+    Returns:
+        The number of pixels of each image.
 
     Raises:
-        CertificationError: If an image or label map is missing, unreadable or has labels outside
-            the classes; the message names the file.
+        CertificationError: If an image or label map is missing, unreadable, of another size or has
+            labels outside the classes (the message names the file), or no pixel has a label.
     """
+    if dataset.ignore_index != ignore_index:
+        raise CertificationError(
+            f"the dataset ignores label {dataset.ignore_index}, the metric label {ignore_index}: "
+            "give both the same ignore_index"
+        )
 
-    def check(index: int) -> None:
+    def check(index: int) -> tuple[int, int]:
         info = dataset.get_data_info(index)
         files = f"{info['img_path']} (labels: {info.get('seg_map_path')})"
         try:
@@ -140,14 +176,35 @@ def check_dataset(dataset: BaseSegDataset, indices: Sequence[int], num_classes: 
         except Exception as error:
             raise CertificationError(f"cannot read {files}: {error}") from error
         if "gt_sem_seg" not in sample:
-            raise CertificationError(f"{files} has no labels; the test pipeline must load them")
+            raise CertificationError(
+                f"{files} has no labels; the test pipeline must load them. Without labels, "
+                "mmseg_lipcert.apis.CertifiedSegInferencer certifies stability (docs/python_api.md)"
+            )
         labels = sample.gt_sem_seg.data
-        wrong = labels[(labels != dataset.ignore_index) & ((labels < 0) | (labels >= num_classes))]
+        if tuple(labels.shape) != (1, *sample.ori_shape[:2]):
+            raise CertificationError(
+                f"{files}: labels of shape {tuple(labels.shape)} do not fit an image of "
+                f"{tuple(sample.ori_shape[:2])}: they need one channel of class numbers (not "
+                "colors) at the image's original size"
+            )
+        valid = labels != ignore_index
+        wrong = labels[valid & ((labels < 0) | (labels >= num_classes))]
         if len(wrong):
             raise CertificationError(
                 f"{files} has labels {wrong.unique().tolist()[:5]}; "
-                f"classes are 0..{num_classes - 1}, ignored pixels {dataset.ignore_index}"
+                f"classes are 0..{num_classes - 1}, ignored pixels {ignore_index}"
             )
+        return labels.numel(), int(valid.sum())
 
-    MMLogger.get_current_instance().info(f"Reading {len(indices)} images and label maps once")
-    track_progress_rich(check, [(index,) for index in indices], description="reading")
+    logger = MMLogger.get_current_instance()
+    logger.info(f"Reading {len(indices)} images and label maps once")
+    counts = track_progress_rich(check, [(index,) for index in indices], description="reading")
+    void = sum(valid == 0 for _, valid in counts)
+    if void == len(counts):
+        raise CertificationError(
+            f"no pixel of the {len(counts)} images has a label other than the ignored "
+            f"{ignore_index}: accuracy and IoU are undefined; check the label files"
+        )
+    if void:
+        logger.warning(f"{void} of {len(counts)} images have no labeled pixel and count nowhere")
+    return [pixels for pixels, _ in counts]

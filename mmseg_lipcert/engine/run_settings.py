@@ -13,8 +13,12 @@ from torch import Tensor
 
 from mmseg_lipcert.version import __version__
 
-# Settings of a smoothed model that change the pace, not the numbers.
-_INDIFFERENT = ("draws_per_batch", "shard_draws")
+# Settings of a smoothed model that change the pace, not the numbers, and those that a method
+# records by themselves.
+_LEFT_OUT = (
+    *("draws_per_batch", "shard_draws"),
+    *("sigma", "n0", "n", "noise_at", "scale", "seed", "autocast", "hierarchy"),
+)
 
 
 def weights_digest(state_dict: Mapping[str, Tensor]) -> str:
@@ -35,7 +39,7 @@ def run_settings(config: Config, weights: str) -> dict[str, Any]:
         config: Config of the run.
         weights: Digest of the weights.
     """
-    model = {key: value for key, value in config.model.items() if key not in _INDIFFERENT}
+    model = {key: value for key, value in config.model.items() if key not in _LEFT_OUT}
     return {
         "version": __version__,
         "weights": weights,

@@ -122,9 +122,19 @@ def _link(path: Path, folder: Path) -> dict[str, str]:
 def _missing(certificate: dict[str, Any]) -> list[str]:
     """What an assessor may look for and certificate.json does not have."""
     recorded = {**certificate["model"], **certificate["environment"]}
-    wanted = dict(date="date and time", command="the command that was run")
-    missing = [text for key, text in wanted.items() if key not in recorded]
-    missing.append("names, number of pixels and digests of the images")
+    wanted = dict(
+        date="date and time",
+        command="the command that was run",
+        data_sha256="a digest of the images and their labels",
+    )
     if certificate["method"] == "denoise":
-        missing.append("a digest of the denoiser's weights (run.json has it)")
+        wanted["denoiser_sha256"] = "a digest of the denoiser's weights"
+    if "information_gain" in certificate["certified"][0]:
+        recorded["hierarchy"] = certificate["smoothing"].get("hierarchy")
+        wanted["hierarchy"] = "the groups of classes that pixels fall back to"
+    missing = [text for key, text in wanted.items() if not recorded.get(key)]
+    missing.append(
+        "name, number of pixels and digest of each single image (its name, number of labeled "
+        "pixels and digest are in images.*.jsonl)"
+    )
     return missing

@@ -16,6 +16,7 @@ def build_lipschitz_certificate(
     model: dict[str, str],
     *,
     vanish_share: float,
+    min_pixels: int,
     seed: int | None,
 ) -> dict[str, Any]:
     """Assemble a Lipschitz certificate as ``certificate.schema.json`` describes it.
@@ -28,6 +29,7 @@ def build_lipschitz_certificate(
         classes: Class names.
         model: What was certified: type, config, checkpoint, digest of the weights.
         vanish_share: Share of an object whose loss counted as vanishing.
+        min_pixels: Smaller objects were left out.
         seed: Random seed of the run.
 
     Returns:
@@ -51,6 +53,6 @@ def build_lipschitz_certificate(
         "certified": [named_classes(row, classes) for row in summary["certified"]],
         "radius": summary["radius"],
         "curve": summary["curve"],
-        "regions": by_class(summary["regions"], vanish_share=vanish_share),
+        "regions": by_class(summary["regions"], vanish_share=vanish_share, min_pixels=min_pixels),
         "fabrication": by_class(summary["fabrication"]),
     }

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmseg_lipcert.certificates import SmoothingSettings
 
 from .certificate_file import certificate_frame, named_classes
+
+if TYPE_CHECKING:
+    from mmseg_lipcert.smoothing import ClassHierarchy
 
 
 def build_smoothing_certificate(
@@ -19,6 +23,7 @@ def build_smoothing_certificate(
     *,
     method: str,
     noise_at: str,
+    hierarchy: ClassHierarchy | None,
     seed: int,
 ) -> dict[str, Any]:
     """Assemble a smoothing certificate as ``certificate.schema.json`` describes it.
@@ -32,12 +37,15 @@ def build_smoothing_certificate(
         model: What was certified: type, config, checkpoint, digest of the weights.
         method: ``'smoothing'`` or ``'denoise'``.
         noise_at: Where the noise was added: ``'original'`` or ``'network'``.
+        hierarchy: Groups of classes that pixels fall back to.
         seed: Seed of the noise.
 
     Returns:
         The certificate; NaN values are written by ``certificate_json``.
     """
-    unattacked = {"stability": 1.0}
+    # Nobody attacks: every labeled pixel keeps its prediction, if there is one.
+    unlabeled = math.isnan(summary["clean"]["pixel_accuracy"])
+    unattacked = {"stability": math.nan if unlabeled else 1.0}
     certified = [named_classes(row, classes) for row in summary["certified"]]
     return {
         **certificate_frame(method, summary["images"], seed, entries, model),
@@ -53,9 +61,21 @@ def build_smoothing_certificate(
             "abstain": certified[0]["abstain"],
             "guarantee": summary["guarantee"],
             "noise_at": noise_at,
+            "hierarchy": hierarchy and _named_groups(hierarchy, classes),
             "smoothed": named_classes({**summary["smoothed"], **unattacked}, classes),
         },
         "clean": named_classes({**summary["clean"], **unattacked}, classes),
         "certified": certified,
         "accuracy_curve": summary["curve"],
+    }
+
+
+def _named_groups(hierarchy: ClassHierarchy, classes: Sequence[str]) -> dict[str, Any]:
+    """The share that a class or group needs, and the groups of each level by names of classes."""
+    return {
+        "share": hierarchy.share,
+        "levels": [
+            {name: [classes[c] for c in group] for name, group in level.items()}
+            for level in hierarchy.levels
+        ],
     }

@@ -37,11 +37,7 @@ def overview_table(certificate: dict[str, Any]) -> str:
     """
     columns = COLUMNS + (SMOOTHING_COLUMNS if certificate.get("smoothing") else LIPSCHITZ_COLUMNS)
     table = PrettyTable(["eps", *(title for title, _ in columns)], align="r")
-    rows = [("clean", certificate["clean"])]
-    if certificate.get("smoothing"):
-        rows.append(("noisy", certificate["smoothing"]["smoothed"]))
-    rows += [(significant(row["eps"]), row) for row in certificate["certified"]]
-    for title, row in rows:
+    for title, row in _results(certificate):
         table.add_row(
             [title, *(percent_cell(row.get(key), up=key == "abstain") for _, key in columns)]
         )
@@ -49,9 +45,8 @@ def overview_table(certificate: dict[str, Any]) -> str:
 
 
 def class_table(certificate: dict[str, Any]) -> str:
-    """Recall and IoU of each class: clean, and guaranteed at every eps."""
-    results = [("clean", certificate["clean"])]
-    results += [(significant(row["eps"]), row) for row in certificate["certified"]]
+    """Recall and IoU of each class, at every step of :func:`overview_table`."""
+    results = _results(certificate)
     table = PrettyTable(
         ["class", *(f"{key} {name}" for key in ("recall", "IoU") for name, _ in results)],
         align="r",
@@ -69,3 +64,11 @@ def class_table(certificate: dict[str, Any]) -> str:
             ]
         )
     return table.get_string()
+
+
+def _results(certificate: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Titles and figures: without attack, of smoothed segmentors under noise, at every eps."""
+    results = [("clean", certificate["clean"])]
+    if certificate.get("smoothing"):
+        results.append(("noisy", certificate["smoothing"]["smoothed"]))
+    return results + [(significant(row["eps"]), row) for row in certificate["certified"]]

@@ -68,7 +68,8 @@ class ClassHierarchy:
             class with the most votes, as without hierarchy. Defaults to 0.8.
 
     Raises:
-        ValueError: If a level is no partition, splits a group, or the share is out of range.
+        ValueError: If a level is no partition, splits a group or has an empty one, or the share is
+            out of range.
     """
 
     def __init__(
@@ -78,6 +79,8 @@ class ClassHierarchy:
             raise ValueError(f"share must be in [0, 1], got {share}")
         self.num_classes = num_classes
         self.share = share
+        #: Classes of each group by name, finest level first, in the order of their vertices.
+        self.levels = [{name: list(group) for name, group in level.items()} for level in levels]
         #: Names of the groups, in the order of their vertices.
         self.groups: list[str] = []
         members = [{c} for c in range(num_classes)]
@@ -91,6 +94,8 @@ class ClassHierarchy:
             below = self.vertex_of[-1]
             vertices = [0] * num_classes
             for name, group in level.items():
+                if not group:
+                    raise ValueError(f"group {name} of level {number} has no class")
                 for c in group:
                     vertices[c] = len(members)
                 if not all(members[below[c]] <= set(group) for c in group):

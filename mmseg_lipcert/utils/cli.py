@@ -102,6 +102,8 @@ def describe(error: BaseException) -> str:
 def run_main(main: Callable[[], int | None]) -> NoReturn:
     """Run a tool and leave the process: user errors become one line on stderr and exit code 2.
 
+    An interruption by the keyboard ends with exit code 130.
+
     Args:
         main: The tool. Its return value is the exit code; None means 0.
     """
@@ -110,4 +112,7 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
     except CommandLineError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         code = 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
     sys.exit(code or 0)

@@ -70,7 +70,8 @@ def save_certificate_figure(
     heated.imshow(background)
     heat = heated.imshow(radius, norm=LogNorm(vmin=high / 1000, vmax=high), cmap="viridis")
     heated.set_title(f"certified radius per pixel ({meaning})")
-    bar = figure.colorbar(heat, ax=heated, fraction=0.03, pad=0.02)
+    # Beside the panel, which stays as large as the others.
+    bar = figure.colorbar(heat, cax=heated.inset_axes((1.02, 0, 0.03, 1)))
     bar.set_label("l2 radius, image in [0, 1]")
     found = np.union1d(prediction, prediction if target is None else target)
     present = [index for index in range(len(classes)) if index in found]
@@ -85,7 +86,7 @@ def save_certificate_figure(
         ncols=min(len(present), 10) or 1,
         frameon=False,
     )
-    figure.subplots_adjust(left=0.01, right=0.95, top=0.9, bottom=0.1, wspace=0.03, hspace=0.12)
+    figure.subplots_adjust(left=0.01, right=0.93, top=0.9, bottom=0.1, wspace=0.03, hspace=0.12)
     os.makedirs(os.path.dirname(os.fspath(path)) or ".", exist_ok=True)
     figure.savefig(path)
 

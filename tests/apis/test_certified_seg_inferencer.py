@@ -214,11 +214,17 @@ def test_damaged_files_are_named(certify, scene, tmp_path):
         (np.full((32, 64), 77), ValueError, r"label 77: labels must be in \[0, 19\)"),
         (np.zeros((32, 64)), ValueError, "target must hold integers, got torch.float64"),
         ([[0]], TypeError, "target must be a label file or a map"),
+        (np.zeros((32, 64, 3), np.uint8), ValueError, r"map \(H, W\) .* got shape \(32, 64, 3\)"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(certify, scene, target, error, message):
     with pytest.raises(error, match=message):
         certify(scene.path, target=target)
+
+
+def test_an_array_is_not_called_by_the_name_of_a_file(certify):
+    with pytest.raises(ValueError, match="the given array: target has shape"):
+        certify(np.zeros((32, 64, 3), np.uint8), target=np.zeros((16, 16), np.uint8))
 
 
 @pytest.mark.parametrize("eps", [-0.1, float("nan"), (0.1, float("inf")), ()])

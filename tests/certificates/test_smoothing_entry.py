@@ -132,3 +132,15 @@ def test_ignored_pixels_with_the_first_group_are_not_on_the_curve():
     entry = smoothing_entry(selected, hits, target, clean, settings, NUM_CLASSES, 255, hierarchy)
     assert entry["valid"] == 5 and entry["certified"][0]["tp"] == [0] * NUM_CLASSES
     assert set(entry["curve"]["correct"]) == {0}
+
+
+def test_classes_that_look_like_abstention_are_refused():
+    settings = settings_of(n=100)
+    hits = torch.full((1, 2), 100)
+    assert certified_labels(torch.tensor([[254, 0]]), hits, settings).tolist() == [[254, 0]]
+    for wrong in (255, 256):
+        with pytest.raises(ValueError, match=f"class {wrong} does not fit"):
+            certified_labels(torch.tensor([[wrong, 0]]), hits, settings)
+        uncertain = torch.tensor([[0, 100]])
+        labels = certified_labels(torch.tensor([[wrong, 0]]), uncertain, settings)
+        assert labels.tolist() == [[255, 0]]

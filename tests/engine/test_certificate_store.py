@@ -19,6 +19,8 @@ def maps():
 def test_entries_come_back(tmp_path):
     store = CertificateStore(tmp_path / "out")
     assert store.open(SETTINGS, resume=False) == {}
+    assert not store.folder.exists(), "looking leaves no trace"
+    store.begin(SETTINGS)
     store.add(entry("city/a"), maps())
     store.add(entry("city/b", 2), maps())
     again = CertificateStore(tmp_path / "out").open(SETTINGS, resume=True)
@@ -38,7 +40,7 @@ def test_every_rank_has_its_own_file(tmp_path):
 
 def test_a_line_cut_off_by_a_crash_costs_one_image(tmp_path):
     store = CertificateStore(tmp_path / "out")
-    store.open(SETTINGS, resume=False)
+    store.begin(SETTINGS)
     store.add(entry("a"), maps())
     path = tmp_path / "out" / "images.0.jsonl"
     path.write_text(path.read_text() + '\n{"image": "b", "corr')
@@ -48,7 +50,7 @@ def test_a_line_cut_off_by_a_crash_costs_one_image(tmp_path):
 
 def test_results_are_not_overwritten(tmp_path):
     store = CertificateStore(tmp_path / "out")
-    store.open(SETTINGS, resume=False)
+    store.begin(SETTINGS)
     with pytest.raises(CertificationError, match="already holds .* --resume .* --out"):
         store.open(SETTINGS, resume=False)
 
@@ -56,14 +58,21 @@ def test_results_are_not_overwritten(tmp_path):
 @pytest.mark.parametrize("key", ["eps", "weights"])
 def test_resume_needs_the_same_settings(tmp_path, key):
     store = CertificateStore(tmp_path / "out")
-    store.open(SETTINGS, resume=False)
+    store.begin(SETTINGS)
     with pytest.raises(CertificationError, match=f"{key} was .*, now 'other'"):
         store.open({**SETTINGS, key: "other"}, resume=True)
 
 
+def test_digests_are_not_spelled_out(tmp_path):
+    store = CertificateStore(tmp_path / "out")
+    store.begin({**SETTINGS, "model": "ab" * 32})
+    with pytest.raises(CertificationError, match=r"model was digest abababab\.\.\., now .* cdcd"):
+        store.open({**SETTINGS, "model": "cd" * 32}, resume=True)
+
+
 def test_a_report_is_written_as_a_whole(tmp_path):
     store = CertificateStore(tmp_path / "out")
-    store.open(SETTINGS, resume=False)
+    store.begin(SETTINGS)
     store.write("certificate.json", "{}")
     store.write("certificate.json", '{"schema": 1}')
     assert json.loads((tmp_path / "out" / "certificate.json").read_text()) == {"schema": 1}

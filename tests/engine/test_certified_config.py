@@ -35,6 +35,17 @@ def test_the_method_follows_from_metric_model_and_denoiser(given, denoiser, meth
     assert automatic_method(given, denoiser) == method
 
 
+@pytest.mark.parametrize("method", ["lipschitz", "smoothing"])
+def test_another_metric_ignores_the_same_label(method):
+    given = Config(dict(model=dict(type="LipEncoderDecoder"), test_evaluator=dict(type="IoU")))
+    given.test_dataloader = dict(dataset=dict(ignore_index=7))
+    set_method(given, method)
+    assert given.test_evaluator.ignore_index == 7
+    given.test_evaluator = [dict(type="IoUMetric", ignore_index=0)]
+    set_method(given, method)
+    assert given.test_evaluator.ignore_index == 0
+
+
 def test_lipschitz_certificates_are_of_the_segmentor_itself():
     given = config("LipEncoderDecoder", LIPSCHITZ, dict(sigma=0.5))
     set_method(given, "lipschitz", eps=[0.3])
@@ -63,7 +74,7 @@ def test_settings_go_to_model_and_metric_and_the_others_stay():
 def test_another_method_has_another_metric():
     given = config(metric=LIPSCHITZ)
     set_method(given, "smoothing")
-    assert given.test_evaluator == dict(type=SMOOTHING)
+    assert given.test_evaluator == dict(type=SMOOTHING, ignore_index=9)
 
 
 def test_what_a_method_does_not_know_is_named():

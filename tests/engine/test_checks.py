@@ -1,9 +1,18 @@
 import pytest
 import torch
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
 from torch import nn
 
 from mmseg_lipcert.engine import CertificationError, check_state_dict
-from mmseg_lipcert.engine.checks import check_checkpoint, check_weights, use_full_precision
+from mmseg_lipcert.engine.checks import (
+    MAX_CLASSES,
+    check_checkpoint,
+    check_classes,
+    check_dataset,
+    check_weights,
+    use_full_precision,
+)
 
 
 def test_complete_checkpoint_passes_with_or_without_the_ddp_prefix():
@@ -79,3 +88,62 @@ def test_reduced_precision_is_off_whichever_switch_turned_it_on(name, own_precis
     assert scope.fp32_precision == "ieee"
     assert not torch.backends.cudnn.allow_tf32
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+class Labels:
+    """A dataset of label maps; each is what the test pipeline made of an image of 4 x 6."""
+
+    ignore_index = 255
+
+    def __init__(self, *maps):
+        self.maps = maps
+
+    def get_data_info(self, index):
+        return dict(img_path=f"{index}.jpg", seg_map_path=f"{index}.png")
+
+    def __getitem__(self, index):
+        sample = SegDataSample(metainfo=dict(ori_shape=(4, 6)))
+        if self.maps[index] is not None:
+            sample.gt_sem_seg = PixelData(data=self.maps[index])
+        return dict(data_samples=sample)
+
+
+GOOD, VOID = torch.ones(1, 4, 6, dtype=torch.long), torch.full((1, 4, 6), 255)
+
+
+def test_a_dataset_tells_the_sizes_of_its_images():
+    assert check_dataset(Labels(GOOD, VOID, GOOD), [0, 1], 3, 255) == [24, 24]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (GOOD.expand(3, 4, 6), "1.png.* one channel of class numbers"),
+        (GOOD[0].unsqueeze(-1).expand(4, 6, 3), "1.png.*not colors"),
+        (GOOD[:, :2], r"\(1, 2, 6\) do not fit an image of \(4, 6\)"),
+        (3 * GOOD, r"1.png.* labels \[3\]; classes are 0..2"),
+        (None, "1.jpg.* has no labels.*CertifiedSegInferencer"),
+    ],
+)
+def test_labels_that_do_not_fit_are_named(labels, message):
+    with pytest.raises(CertificationError, match=message):
+        check_dataset(Labels(GOOD, labels), [0, 1], 3, 255)
+
+
+def test_labels_without_any_valid_pixel_are_refused():
+    with pytest.raises(CertificationError, match="no pixel of the 2 images"):
+        check_dataset(Labels(VOID, VOID), [0, 1], 3, 255)
+
+
+def test_dataset_and_metric_ignore_one_label():
+    with pytest.raises(CertificationError, match="label 255, the metric label 0"):
+        check_dataset(Labels(GOOD), [0], 3, 0)
+
+
+def test_classes_must_exist_and_fit_into_label_maps():
+    check_classes(["a"] * MAX_CLASSES, MAX_CLASSES)
+    with pytest.raises(CertificationError, match="no classes: give .*metainfo"):
+        check_classes(None, 3)
+    for classes, count in ((["a"] * 256, 3), (["a"], 256)):
+        with pytest.raises(CertificationError, match="256 classes cannot be stored"):
+            check_classes(classes, count)

@@ -20,17 +20,24 @@ from mmseg_lipcert.report import (
 )
 
 CLASSES = ("road", "car", "sky")
-MODEL = dict(type="EncoderDecoder", config="a.py", checkpoint="a.pth", weights_sha256="0af3")
+MODEL = dict(type="EncoderDecoder", config="a.py", checkpoint="a.pth")
+MODEL.update(weights_sha256="0af3", data_sha256="93c1")
+DENOISER = dict(denoiser="DiffusersDenoiser", denoiser_sha256="6d1e")
 AUDIT = dict(bound=1.5, lower_bound=0.7, preprocessing=1.5, network=1.0)
 SETTINGS = SmoothingSettings(0.25, 10, 100, 0.001, (0.6, 0.75))
 TIMES = dict(seconds_forward=2.0, seconds_certificate=1.0, resized=False)
 
 
-def lipschitz_entry(seed):
+def labels(generator, labeled):
+    target = torch.randint(0, 2, (9, 9), generator=generator)
+    return target if labeled else target.fill_(255)
+
+
+def lipschitz_entry(seed, labeled):
     """Of image ``scene_SEED``."""
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(3, 9, 9, generator=generator)
-    target = torch.randint(0, 2, (9, 9), generator=generator)
+    target = labels(generator, labeled)
     query = RegionQuery(min_pixels=2, fabricate_classes=(1,), fabricate_pixels=10)
     found = image_entry(
         logits, target, [0.1, 0.3], 1.5, thresholds=[0.3], shares=[0.1, 0.5], regions=query
@@ -38,11 +45,14 @@ def lipschitz_entry(seed):
     return {**found, **TIMES, "image": f"scene_{seed}"}
 
 
-def votes_entry(seed, settings):
+def votes_entry(seed, settings, hierarchy, labeled):
+    """The smoothed model finds the labels 0 and 1, the plain one predicts 0 everywhere."""
     generator = torch.Generator().manual_seed(seed)
-    target = torch.randint(0, 2, (9, 9), generator=generator)
+    target = labels(generator, labeled)
+    selected = target % 255
     hits = torch.randint(70, 101, (9, 9), generator=generator)
-    found = smoothing_entry(target, hits, target, target, settings, 3)
+    clean = torch.zeros_like(target)
+    found = smoothing_entry(selected, hits, target, clean, settings, 3, hierarchy=hierarchy)
     return {**found, **TIMES, "forward_passes": 111}
 
 
@@ -50,20 +60,22 @@ def votes_entry(seed, settings):
 def write_certificate(tmp_path):
     """Write a certificate.json of a method into an empty folder; return the folder."""
 
-    def write(method, classes=CLASSES, images=2, **changes):
+    def write(method, classes=CLASSES, images=2, hierarchy=None, labeled=True, **changes):
         model = {key: changes.pop(key, value) for key, value in MODEL.items()}
+        if method == "denoise":
+            model.update(DENOISER)
         if method == "lipschitz":
-            entries = [lipschitz_entry(seed) for seed in range(images)]
+            entries = [lipschitz_entry(seed, labeled) for seed in range(images)]
             certificate = build_lipschitz_certificate(
                 dataset_summary(entries), entries, {**AUDIT, **changes}, classes, model,
-                vanish_share=0.9, seed=None,
+                vanish_share=0.9, min_pixels=2, seed=None,
             )  # fmt: skip
         else:
             settings = replace(SETTINGS, **changes)
-            entries = [votes_entry(seed, settings) for seed in range(images)]
+            entries = [votes_entry(seed, settings, hierarchy, labeled) for seed in range(images)]
             certificate = build_smoothing_certificate(
                 smoothing_summary(entries), entries, settings, classes, model,
-                method=method, noise_at="original", seed=3,
+                method=method, noise_at="original", hierarchy=hierarchy, seed=3,
             )  # fmt: skip
         (tmp_path / "certificate.json").write_text(certificate_json(certificate))
         return tmp_path

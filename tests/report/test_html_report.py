@@ -7,9 +7,11 @@ import pytest
 from PIL import Image
 
 from mmseg_lipcert.report import write_html_report
+from mmseg_lipcert.smoothing import ClassHierarchy
 
 from .page import Page
 
+HIERARCHY = ClassHierarchy(3, [{"ground": [0, 1], "sky": [2]}, {"all": [0, 1, 2]}], share=0.7)
 METHODS = ("lipschitz", "smoothing", "denoise")
 RESULTS = (
     "pixel_accuracy",
@@ -79,12 +81,26 @@ def test_results_are_those_of_the_certificate(method, write_certificate):
 def test_classes_are_those_of_the_certificate(method, key, words, write_certificate):
     page, certificate = render(write_certificate(method))
     head, *rows = page.table(words)
-    assert len(head) == 2 + len(certificate["certified"])
+    if method == "lipschitz":
+        columns, shown = ["no perturbation"], [certificate["clean"]]
+    else:
+        columns = ["plain segmentor, no perturbation", "most frequent label under noise"]
+        shown = [certificate["clean"], certificate["smoothing"]["smoothed"]]
+        assert shown[0]["per_class"]["car"][key] == 0 < shown[1]["per_class"]["car"][key]
+        assert "the plain segmentor is another model, and not certified" in page.text
+    assert head[: 1 + len(columns)] == ["class", *columns]
+    shown += certificate["certified"]
+    assert len(head) == 1 + len(shown)
     assert [row[0] for row in rows] == list(certificate["clean"]["per_class"])
     for name, *cells in rows:
-        shown = [certificate["clean"], *certificate["certified"]]
         for cell, row in zip(cells, shown, strict=True):
             check_share(cell, row["per_class"][name][key])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_undefined_classes_are_explained(method, write_certificate):
+    page, _ = render(write_certificate(method))
+    assert "its IoU and Dice count as 0%: means over classes can be over different" in page.text
 
 
 def test_radii_and_objects_are_those_of_the_certificate(write_certificate):
@@ -102,6 +118,7 @@ def test_radii_and_objects_are_those_of_the_certificate(write_certificate):
                 check_radius(cell, row[key])
     counts = [[int(cell) for cell in row[1:3]] for row in page.table("object vanish")[1:]]
     assert counts == [[row["count"], row["erased_free"]] for row in certificate["regions"]]
+    assert "the labels of one class with at least 2 pixels. It has" in page.text
 
 
 def test_it_says_where_the_bound_comes_from(write_certificate):
@@ -145,12 +162,16 @@ def test_it_says_what_was_tested(method, write_certificate):
     [
         (
             dict(correction="holm"),
-            ["label at any pixel counted", "at least 99.80%"],
+            ["label at any pixel counted", "at least 99.80%", "with all other pixels counted"],
             ["single pix"],
         ),
         (
             dict(correction="k-fwer", k=3),
-            ["label at more than 2 of the pixels counted", "many pixels k-fwer, k = 3"],
+            [
+                "label at more than 2 of the pixels counted",
+                "with all other pixels and 2 certified of each image counted as wrong",
+                "many pixels k-fwer, k = 3",
+            ],
             ["single pixels"],
         ),
         (
@@ -174,6 +195,9 @@ def test_the_claim_names_images_norms_and_guaranteed_accuracy(method, images, wr
     (lead,) = re.findall(r'<p class="lead">(.*)</p>', page.source)
     assert ("the certified image" if images == 1 else "each of the 2 certified images") in lead
     assert "l2 norm is at most ε (pixel values from 0 to 1)" in lead
+    sentences = lead.partition("<strong>")[0].split(". ")
+    assert max(len(sentence.split()) for sentence in sentences) <= 45
+    assert "480 pixels, for example, has 518,400" in page.text
     found = re.findall(r"<strong>(.*?)</strong> at ε&nbsp;=&nbsp;(\d+(?:\.\d+)?)", lead)
     for (cell, eps), row in zip(found, certificate["certified"], strict=True):
         check_share(cell, row["pixel_accuracy"])
@@ -187,13 +211,38 @@ def test_provenance_is_shown_and_what_is_missing_is_said(method, write_certifica
     for part in ("model", "environment"):
         assert all(f"{key} {value}" in page.text for key, value in certificate[part].items())
     assert hashlib.sha256((folder / "certificate.json").read_bytes()).hexdigest() in page.text
-    assert "does not record: names" in page.text
-    assert ("denoiser's weights" in page.text) == (method == "denoise")
-    for name in ("date", "command"):  # A certificate of an earlier version.
-        del certificate["environment"][name]
+    assert "data_sha256 is one digest over the names of all images, their files" in page.text
+    assert "does not record: name, number of pixels and digest of each single image" in page.text
+    assert ("denoiser_sha256 is that of the denoiser's" in page.text) == (method == "denoise")
+
+
+def test_what_earlier_versions_did_not_record_is_said(write_certificate):
+    folder = write_certificate("denoise", hierarchy=HIERARCHY)
+    _, certificate = render(folder)
+    for part, names in (
+        ("environment", ("date", "command")),
+        ("model", ("data_sha256", "denoiser_sha256")),
+        ("smoothing", ("hierarchy",)),
+    ):
+        for name in names:
+            del certificate[part][name]
     (folder / "certificate.json").write_text(json.dumps(certificate))
     page, _ = render(folder)
-    assert "does not record: date and time; the command that was run; names" in page.text
+    assert (
+        "does not record: date and time; the command that was run; a digest of the images and "
+        "their labels; a digest of the denoiser's weights; the groups of classes that pixels fall "
+        "back to; name, number" in page.text
+    )
+    assert "data_sha256 is" not in page.text and "denoiser_sha256 is" not in page.text
+
+
+def test_objects_of_earlier_versions_have_a_size_in_run_json(write_certificate):
+    folder = write_certificate("lipschitz")
+    _, certificate = render(folder)
+    for row in certificate["regions"]:
+        del row["min_pixels"]
+    (folder / "certificate.json").write_text(json.dumps(certificate))
+    assert "with at least as many pixels as run.json records. It has" in render(folder)[0].text
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -275,27 +324,38 @@ def test_parts_that_a_certificate_may_lack(write_certificate):
     assert "Objects" not in page.text and "How large a perturbation must be" not in page.text
 
 
-def test_labels_without_a_valid_pixel(write_certificate):
-    folder = write_certificate("lipschitz")
-    path = folder / "certificate.json"
-    certificate = json.loads(path.read_text())
-    for row in (certificate["clean"], *certificate["certified"]):
-        row.update(dict.fromkeys((*RESULTS, "pixel_accuracy_lowest", "lowest_image")))
-    path.write_text(json.dumps(certificate))
-    page, _ = render(folder)
-    assert page.table("guaranteed under every perturbation")[1][1:] == ["–"] * len(RESULTS)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("images", [1, 2])
+def test_without_any_label_only_radii_of_pixels_are_stated(method, images, write_certificate):
+    page, _ = render(write_certificate(method, images=images, labeled=False))
+    for row in page.table("guaranteed under every perturbation")[1:]:
+        assert set(row[1:]) <= {"–", ""}
+    (lead,) = re.findall(r'<p class="lead">(.*)</p>', page.source)
+    whose = "the certified image" if images == 1 else "any of the 2 certified images"
+    assert lead.startswith(f"No pixel of {whose} has a label. Accuracy, IoU and all other")
+    assert "a radius for each pixel, in certificates/*.npz" in lead and "–" not in lead
+    assert ("hold together with probability at least 99.9%" in lead) == (method != "lipschitz")
+    assert "labels – correctly" not in page.text and "union bound" not in page.text
 
 
-def test_information_gain_of_a_hierarchy(write_certificate):
-    folder = write_certificate("smoothing")
-    path = folder / "certificate.json"
-    certificate = json.loads(path.read_text())
-    for row in certificate["certified"]:
-        row["information_gain"] = 0.34567
-    path.write_text(json.dumps(certificate))
-    head, *rows = render(folder)[0].table("Tested probabilities")
+def test_a_hierarchy_is_explained(write_certificate):
+    page, certificate = render(write_certificate("smoothing", hierarchy=HIERARCHY))
+    head, *rows = page.table("Tested probabilities")
     assert head[-1] == "certified information gain"
-    assert [row[-1] for row in rows] == ["34.56%", "34.56%"]
+    for row, certified in zip(rows, certificate["certified"], strict=True):
+        check_share(row[-1], certified["information_gain"])
+    assert "if at least 0.7 of the 10 selecting draws agree on it" in page.text
+    assert "Level 1, the finest: ground (road, car); sky (sky)." in page.text
+    assert "Level 2: all (road, car, sky)." in page.text
+    assert "the single most frequent label may still be none of the group" in page.text
+    (lead,) = re.findall(r'<p class="lead">(.*)</p>', page.source)
+    assert "(its most frequent group of classes, where only a group is certified)" in lead
+    assert "with all pixels not certified as a class counted as wrong" in lead
+
+
+def test_without_a_hierarchy_there_are_no_groups(write_certificate):
+    page, _ = render(write_certificate("smoothing"))
+    assert "group" not in page.text and "nformation gain" not in page.text
 
 
 @pytest.mark.parametrize(

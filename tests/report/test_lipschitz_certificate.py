@@ -1,10 +1,14 @@
 import json
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
 import torch
 
 from mmseg_lipcert.certificates import RegionQuery, dataset_summary, image_entry
+from mmseg_lipcert.engine.certificate_store import CertificateStore
+from mmseg_lipcert.engine.methods import LipschitzMethod
+from mmseg_lipcert.evaluation.metrics import LipschitzCertificateMetric
 from mmseg_lipcert.report import CERTIFICATE_SCHEMA, build_lipschitz_certificate, certificate_json
 
 CLASSES = ("road", "car", "sky")
@@ -28,8 +32,9 @@ def entry(seed, lipschitz, counts=False):
 
 def build(entries):
     certificate = build_lipschitz_certificate(
-        dataset_summary(entries), entries, AUDIT, CLASSES, MODEL, vanish_share=0.9, seed=None
-    )
+        dataset_summary(entries), entries, AUDIT, CLASSES, MODEL,
+        vanish_share=0.9, min_pixels=2, seed=None,
+    )  # fmt: skip
     written = json.loads(certificate_json(certificate))
     jsonschema.validate(written, json.loads(CERTIFICATE_SCHEMA.read_text()))
     return written
@@ -52,6 +57,7 @@ def test_classes_have_their_names_and_infinity_is_a_string():
     assert list(found["clean"]["per_class"]) == list(CLASSES)
     assert [row["class"] for row in found["regions"]] == list(CLASSES)
     assert found["regions"][0]["count"] > 0 and found["regions"][0]["vanish_share"] == 0.9
+    assert all(row["min_pixels"] == 2 for row in found["regions"])
     assert found["regions"][2]["count"] == 0 and found["regions"][2]["median_radius"] is None
     assert found["fabrication"] == [
         {"class": "car", "pixels": 80, "median_radius": "inf", "smallest_radius": "inf"}
@@ -62,6 +68,25 @@ def test_classes_have_their_names_and_infinity_is_a_string():
 def test_no_regions_without_a_logit_for_every_label_pixel():
     found = build([entry(0, 1.5), entry(1, 1.5, counts=True)])
     assert found["regions"] is None and found["fabrication"] is None
+
+
+def test_the_method_says_how_many_pixels_an_object_has(tmp_path):
+    metric = LipschitzCertificateMetric(vanish_share=0.8, min_region_pixels=7)
+    metric.dataset_meta = dict(classes=CLASSES)
+    metric.summary = dataset_summary([entry(0, 1.5)])
+    runner = SimpleNamespace(test_loop=SimpleNamespace(fp16=False), seed=None)
+    model = SimpleNamespace(lipschitz_bound=lambda size: 1.0)
+    (tmp_path / "audit.json").write_text(json.dumps(AUDIT))
+    method = LipschitzMethod(runner, model, metric, CertificateStore(tmp_path))
+    for row in method.report([entry(0, 1.5)], CLASSES, MODEL)["regions"]:
+        assert (row["vanish_share"], row["min_pixels"]) == (0.8, 7)
+
+
+def test_schema_demands_the_size_of_objects():
+    written = build([entry(0, 1.5)])
+    del written["regions"][0]["min_pixels"]
+    with pytest.raises(jsonschema.ValidationError, match="min_pixels"):
+        jsonschema.validate(written, json.loads(CERTIFICATE_SCHEMA.read_text()))
 
 
 @pytest.mark.parametrize("key", ["curve", "regions", "fabrication"])

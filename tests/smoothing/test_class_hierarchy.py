@@ -25,6 +25,14 @@ def test_finest_level_with_enough_votes_is_selected():
     assert select([150, 150, 10, 0]) == 4
 
 
+def test_levels_are_kept_as_they_were_given():
+    hierarchy = ClassHierarchy(4, [dict(ab=(0, 1), cd=range(2, 4)), dict(all=[3, 2, 1, 0])], 0.7)
+    assert hierarchy.share == 0.7
+    assert hierarchy.levels == [{"ab": [0, 1], "cd": [2, 3]}, {"all": [3, 2, 1, 0]}]
+    assert [name for level in hierarchy.levels for name in level] == hierarchy.groups
+    assert ClassHierarchy(4, []).levels == []
+
+
 def test_contains_only_classes_below():
     hierarchy = ClassHierarchy(**SMALL)
     vertices = torch.tensor([[0, 0, 4, 4, 6, 6]])
@@ -88,6 +96,7 @@ def test_without_a_share_the_leading_class_is_selected_and_counted(levels):
     [
         ({"share": 1.5}, "share must be in .* got 1.5"),
         ({"levels": [{"ab": [0, 1], "c": [2]}]}, "level 0 must hold each of .*4 classes once"),
+        ({"levels": [{"abcd": [0, 1, 2, 3], "e": []}]}, "group e of level 0 has no class"),
         ({"levels": [*SMALL["levels"], {"abc": [0, 1, 2], "d": [3]}]}, "level 1 splits a group"),
     ],
 )

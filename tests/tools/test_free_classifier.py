@@ -6,9 +6,15 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 
 
-def test_logits_stay_the_same(project, tmp_path, run_tool):
+def test_logits_stay_the_same(project, tmp_path, run_tool, capsys):
     output = tmp_path / "free.pth"
     run_tool("model_converters/free_classifier.py", project.config, project.checkpoint, output)
+    printed = capsys.readouterr().out
+    assert "free classifier of 19 classes" in printed
+    assert (
+        f"python tools/train.py CONFIG_WITH_free_classifier=True --cfg-options load_from={output}"
+        in printed
+    )
     config = Config.fromfile(project.config).model
     config.decode_head.free_classifier = True
     with DefaultScope.overwrite_default_scope("mmseg"):

@@ -1,6 +1,7 @@
 """Logits before and after conversion, against our own small model with the published names."""
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,12 @@ class Published(nn.Module):
         x = self.aspp.project(self.aspp.convs(self.encoder.encoder(x)))
         x = self.classifier(self.upsampling(x))
         return x if self.klip else x / min(STD)
+
+
+@pytest.fixture(scope="module")
+def klip_state():
+    torch.manual_seed(0)
+    return Published(klip=True, learnable=True).state_dict()
 
 
 @pytest.fixture
@@ -281,6 +288,13 @@ MISTAKES = {
     "depth": (change("encoder.encoder.26.bias", None), r"which is none of S: 3 x \(32, 64, 128\)"),
     "std": (change("input_norm.std", torch.zeros(1, 3, 1, 1)), r"std must be positive"),
     "classes": (change("classifier.bias", torch.ones(19)), r"19 classes, the config 11"),
+    "name": (change(0, torch.ones(1)), r"names of weights must be strings, got 0"),
+    "mean of two": (change("input_norm.mean", torch.ones(2)), r"input_norm.mean must have 1 or 3"),
+    "no std": (change("input_norm.std", torch.ones(0)), r"input_norm.std must have 1 or 3 .*got 0"),
+    "tiny std": (
+        change("input_norm.std", torch.full((3,), 1e-40)),
+        r"input_norm.std must be positive and 1 / std finite .* got \[9.99.*e-41",
+    ),
 }
 
 
@@ -293,6 +307,80 @@ def test_what_does_not_fit_is_named(mistake, convert, tmp_path):
     with pytest.raises(CommandLineError, match=message):
         convert(state)
     assert not (tmp_path / "converted").exists()
+
+
+FIRST = "encoder.encoder.0.mod.parametrizations.weight_1.original"
+KINDS = {
+    "int32": torch.Tensor.int,
+    "complex64": lambda weight: weight.to(torch.complex64),
+    "qint8": lambda weight: torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8),
+    "sparse_coo": torch.Tensor.to_sparse,
+    "float8_e4m3fn": lambda weight: weight.to(torch.float8_e4m3fn),
+    "meta": lambda weight: weight.to("meta"),
+    "nested": lambda weight: torch.nested.nested_tensor([weight[0], weight[0]]),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_are_dense_floats(kind, klip_state, convert):
+    with pytest.raises(CommandLineError, match=rf"{FIRST} .* dense tensor of floats .*{kind}"):
+        convert(klip_state | {FIRST: KINDS[kind](klip_state[FIRST])}, *KLIP)
+
+
+COEFFICIENTS = {
+    "encoder.encoder.0.coeff": (torch.ones(2), r"one number .* \[1.0, 1.0\] of shape \(2,\)"),
+    "encoder.encoder.1.lipconstant": (torch.ones(2), r"must be one number"),
+    "aspp.convs.coeffs.0": (torch.ones(2), r"must be one number"),
+    "classifier.coeff": (torch.zeros(()), r"one number that is not 0 .* got \[0.0\]"),
+    "aspp.convs.coeffs.1": (torch.tensor(1e-300, dtype=torch.float64), r"got \[1e-300\]"),
+    "encoder.encoder.3.coeff": (
+        torch.tensor(1e300, dtype=torch.float64),
+        r"not finite in float32: 1e\+300",
+    ),
+    "upsampling.0.coeff": (torch.tensor(1 + 2j), r"dense tensor of floats .*complex64"),
+}
+
+
+@pytest.mark.parametrize("key", COEFFICIENTS)
+def test_coefficients_are_numbers(key, klip_state, convert, tmp_path):
+    value, message = COEFFICIENTS[key]
+    with pytest.raises(CommandLineError, match=f"{key} of the checkpoint .*{message}"):
+        convert(klip_state | {key: value}, *KLIP)
+    assert not (tmp_path / "converted").exists()
+
+
+@pytest.mark.parametrize(
+    ("size", "message"), [(1e-30, r"has the bound 0, not"), (1e30, r"network has no bound: ")]
+)
+def test_products_of_coefficients_that_leave_float32(size, message, klip_state, convert, tmp_path):
+    found = {key: torch.tensor(size) for key in klip_state if re.match("aspp.convs.*coeff", key)}
+    assert len(found) == 8
+    with pytest.raises(CommandLineError, match=message):
+        convert(klip_state | found, *KLIP)
+    assert not (tmp_path / "converted").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--mean", "inf", r"--mean must be finite, .* got \[inf, "),
+        ("--mean", "1e38", r"--mean must be finite, also 255 times as large, got \[1e\+38, "),
+        ("--std", "nan", r"--std must be finite, .* got \[nan, "),
+        ("--std", "-1", r"--std must be positive .* got \[-1.0, "),
+        ("--std", "1e-40", r"--std must be positive .* got \[1e-40, "),
+    ],
+)
+def test_normalization_from_the_command_line(option, value, message, klip_state, convert):
+    with pytest.raises(CommandLineError, match=message):
+        convert(klip_state, *KLIP, option, value, "0.4", "0.4")
+
+
+def test_one_mean_and_std_for_all_channels(convert):
+    state = Published(klip=False).state_dict()
+    state |= {"input_norm.mean": torch.tensor(0.5), "input_norm.std": torch.tensor([0.25])}
+    preprocessor = load(convert(state)).data_preprocessor
+    assert preprocessor.mean.flatten().tolist() == [127.5] * 3
+    assert preprocessor.std.flatten().tolist() == [63.75] * 3
 
 
 def test_klip_does_not_hold_the_normalization(convert):

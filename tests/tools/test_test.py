@@ -17,6 +17,7 @@ from mmseg.registry import DATASETS, MODELS
 
 from mmseg_lipcert.certificates import worst_case
 from mmseg_lipcert.engine import CertificationError
+from mmseg_lipcert.evaluation.metrics import LipschitzCertificateMetric
 from mmseg_lipcert.report import CERTIFICATE_SCHEMA
 from mmseg_lipcert.utils.cli import CommandLineError
 
@@ -285,6 +286,47 @@ def test_foreign_labels_are_named(project, tmp_path, test_tool):
     options = edited_scenes(project, tmp_path, relabel)
     with pytest.raises(CommandLineError, match="000002_gtFine.*77"):
         test_tool(project.config, project.checkpoint, "--certify", *options)
+
+
+def test_what_fails_before_the_first_image_leaves_the_folder_free(project, tmp_path, test_tool):
+    def ignore_everything(scenes):
+        for path in (scenes / "gtFine").rglob("*_gtFine_labelTrainIds.png"):
+            cv2.imwrite(str(path), np.full((32, 64), 255, np.uint8))
+
+    options = edited_scenes(project, tmp_path, ignore_everything)
+    command = [project.config, project.checkpoint, "--certify", "--out", tmp_path / "o"]
+    with pytest.raises(CommandLineError, match="no pixel of the 3 images has a label"):
+        test_tool(*command, *options)
+    assert not (tmp_path / "o").exists()
+    test_tool(*command, "--limit", 1)
+    assert certificate(tmp_path / "o")["images"] == 1
+
+
+def test_a_value_that_no_image_may_have_is_one_line(project, tmp_path, test_tool, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise ValueError("image 7 is odd")
+
+    monkeypatch.setattr(LipschitzCertificateMetric, "calculate", refuse)
+    with pytest.raises(CommandLineError, match="image 7 is odd"):
+        test_tool(project.config, project.checkpoint, "--certify", "--out", tmp_path / "o")
+
+
+def test_an_interruption_says_how_to_go_on(project, tmp_path, test_tool, monkeypatch, capsys):
+    certify, images = LipschitzCertificateMetric.calculate, []
+
+    def stop_at_the_second(*args, **kwargs):
+        images.append(args)
+        if len(images) == 2:
+            raise KeyboardInterrupt
+        return certify(*args, **kwargs)
+
+    monkeypatch.setattr(LipschitzCertificateMetric, "calculate", stop_at_the_second)
+    command = [project.config, project.checkpoint, "--certify", "--out", tmp_path / "o"]
+    with pytest.raises(KeyboardInterrupt):
+        test_tool(*command)
+    assert "go on with --resume" in capsys.readouterr().err
+    test_tool(*command, "--resume")
+    assert certificate(tmp_path / "o")["images"] == 3 and len(images) == 4
 
 
 def test_empty_dataset_is_refused(project, tmp_path, test_tool):

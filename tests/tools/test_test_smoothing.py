@@ -1,7 +1,9 @@
 """tools/test.py --certify smoothing and denoise: certificates, their files, resuming, errors."""
 
 import json
+import shutil
 
+import cv2
 import jsonschema
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 
+from mmseg_lipcert.certificates.binomial import required_draws
 from mmseg_lipcert.report import CERTIFICATE_SCHEMA
 from mmseg_lipcert.utils.cli import CommandLineError
 
@@ -133,6 +136,24 @@ def test_a_hierarchy_adds_certified_information(certify):
 def test_too_few_draws_are_refused_with_the_number_that_suffices(certify):
     with pytest.raises(CommandLineError, match="n=10 draws can certify none of 2048 pixels.*least"):
         certify("--n", "10")
+
+
+def test_the_largest_image_decides_how_many_draws_are_needed(certify, project, tmp_path):
+    shutil.copytree(project.folder / "scenes", tmp_path / "scenes")
+    for path in (tmp_path / "scenes").rglob("*000002_*.png"):
+        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(path), cv2.resize(image, (256, 128), interpolation=cv2.INTER_NEAREST))
+    options = ["--cfg-options", f"test_dataloader.dataset.data_root={tmp_path / 'scenes'}"]
+    enough = required_draws(2048, 0.75, 0.001)
+    with pytest.raises(CommandLineError, match="largest image: .* none of 32768 pixels"):
+        certify("--n", enough, *options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_hierarchy_of_other_classes_is_refused_before_any_work(project, plain, test_tool):
+    classes = ["--cfg-options", "model.decode_head.num_classes=5"]
+    with pytest.raises(CommandLineError, match="groups 19 classes, the model has 5"):
+        test_tool(*plain, "--certify", "smoothing", "--hierarchy", "cityscapes", *classes)
 
 
 @pytest.mark.parametrize(

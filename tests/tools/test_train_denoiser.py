@@ -126,9 +126,10 @@ def test_mistakes_in_the_arguments(run, arguments, message):
 
 def test_a_finished_training_is_not_overwritten(run):
     run("--steps", "1")
-    with pytest.raises(CommandLineError, match="exists: go on with --resume"):
+    with pytest.raises(CommandLineError, match="go on with --resume, or choose another --work-dir"):
         run("--steps", "1")
-    with pytest.raises(CommandLineError, match="other settings: steps was 1, now 2"):
+    reason = "steps was 1, now 2; resume with the old settings, or train anew .* learning rate"
+    with pytest.raises(CommandLineError, match=reason):
         run("--steps", "2", "--resume")
 
 

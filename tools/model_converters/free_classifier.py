@@ -41,6 +41,11 @@ def main() -> None:
     state = {key: value for key, value in state.items() if not key.startswith(HEAD)}
     state |= {HEAD + name: value.clone() for name, value in classifier.state_dict().items()}
     torch.save(dict(state_dict=state, meta={}), args.output)
+    print(f"free classifier of {classifier.out_channels} classes, with the logits of the old one")
+    print(
+        "python tools/train.py CONFIG_WITH_free_classifier=True "
+        f"--cfg-options load_from={args.output}"
+    )
 
 
 if __name__ == "__main__":

@@ -23,12 +23,15 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_lipcert.lipschitz import AuditError
 from mmseg_lipcert.models.backbones import LipNetEncoder
 from mmseg_lipcert.models.layers import AOCConv2d, AOCConvTranspose2d
 from mmseg_lipcert.utils.cli import CommandLineError, describe, load_config, run_main
 
 # Height and width at which the result is audited; the bound of these layers does not depend on it.
 AUDITED = 64
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+FLOAT32 = torch.finfo(torch.float32)
 
 
 def parse_args() -> argparse.Namespace:
@@ -73,23 +76,36 @@ class PublishedWeights:
         return self.read(f"classifier.{'mod.' if self.klip else ''}bias").numel()
 
     def read(self, key: str) -> Tensor:
-        """One tensor.
+        """One tensor, in float32.
 
         Raises:
-            CommandLineError: If it is missing, or not finite.
+            CommandLineError: If it is missing, or not finite in float32.
         """
         if key not in self.state:
             layout = "klip" if self.klip else "onelip"
             raise CommandLineError(f"the checkpoint has no {key}, which the layout {layout} has")
         self.unread.discard(key)
-        value = self.state[key]
-        if not value.isfinite().all():
-            raise CommandLineError(f"{key} of the checkpoint is not finite")
+        stored = self.state[key]
+        value = stored.float()
+        finite = value.isfinite()
+        if not finite.all():
+            found = stored[~finite][0].item()
+            raise CommandLineError(f"{key} of the checkpoint is not finite in float32: {found:g}")
         return value
 
-    def scalar(self, key: str, default: float = 1.0) -> float:
-        """One number, or the default if there is none."""
-        return self.read(key).item() if key in self.state else default
+    def coefficient(self, key: str) -> float:
+        """One number.
+
+        Raises:
+            CommandLineError: If it is several numbers, or 0.
+        """
+        value = self.read(key)
+        if value.numel() != 1 or value.item() == 0:
+            raise CommandLineError(
+                f"{key} of the checkpoint must be one number that is not 0 in float32, got "
+                f"{self.state[key].flatten()[:4].tolist()} of shape {tuple(value.shape)}"
+            )
+        return value.item()
 
     def below(self, prefix: str) -> dict[str, Tensor]:
         """Everything whose name begins with the prefix, without it."""
@@ -147,7 +163,8 @@ class Conversion:
         default = 1 / math.sqrt(len(targets))
         squares = 0.0
         for index, target in enumerate(targets):
-            share = self.weights.scalar(f"aspp.convs.coeffs.{index}", default)
+            key = f"aspp.convs.coeffs.{index}"
+            share = self.weights.coefficient(key) if key in self.weights.state else default
             gain = self.convolution(target, f"aspp.convs.{inner}{index}", share / default)
             squares += (gain * default) ** 2
         self.constant *= math.sqrt(squares)
@@ -155,7 +172,7 @@ class Conversion:
     def convolution(self, target: ConvModule, prefix: str, factor: float = 1.0) -> float:
         """Copy one convolution times its coefficient and a factor; return their product."""
         if self.weights.klip:
-            factor *= self.weights.read(f"{prefix}.coeff").item()
+            factor *= self.weights.coefficient(f"{prefix}.coeff")
             prefix += ".mod"
         state = self.weights.below(f"{prefix}.")
         try:
@@ -190,7 +207,7 @@ class Conversion:
         """Read the constants of the klip layers without coefficients."""
         for key in sorted(self.weights.unread):
             if key.endswith(".lipconstant"):
-                self.constant *= self.weights.read(key).item()
+                self.constant *= self.weights.coefficient(key)
 
 
 def evaluated(
@@ -238,6 +255,16 @@ def read_checkpoint(path: Path) -> PublishedWeights:
             state = state[name]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise CommandLineError(f"{path} holds no state dict of tensors")
+    for key, value in state.items():
+        if not isinstance(key, str):
+            raise CommandLineError(f"{path}: the names of weights must be strings, got {key!r}")
+        plain = value.layout == torch.strided and not value.is_nested and not value.is_meta
+        if value.dtype not in FLOATS or not plain:
+            kind = "nested" if value.is_nested else value.layout
+            raise CommandLineError(
+                f"{key} of the checkpoint must be a dense tensor of floats (16 to 64 bits), got "
+                f"{value.dtype}, {kind}, on {value.device}"
+            )
     return PublishedWeights({key.removeprefix("module."): value for key, value in state.items()})
 
 
@@ -249,18 +276,34 @@ def normalization(args: argparse.Namespace, weights: PublishedWeights) -> dict[s
                 "a klip checkpoint does not hold the mean and std that its images were normalized "
                 "with: give both, e.g. --mean 0.485 0.456 0.406 --std 0.229 0.224 0.225"
             )
-        values = dict(mean=args.mean, std=args.std)
-    else:
-        values = {
-            name: weights.read(f"input_norm.{name}").flatten().tolist() for name in ("mean", "std")
-        }
-        for name, stored in values.items():
-            given = getattr(args, name)
-            if given is not None and not torch.allclose(torch.tensor(given), torch.tensor(stored)):
-                raise CommandLineError(f"--{name} {given}, but the checkpoint holds {stored}")
-    if min(values["std"]) <= 0:
-        raise CommandLineError(f"std must be positive, got {values['std']}")
+        return {name: channels(f"--{name}", getattr(args, name)) for name in ("mean", "std")}
+    values = {}
+    for name in ("mean", "std"):
+        key = f"input_norm.{name}"
+        stored = values[name] = channels(key, weights.read(key).flatten().tolist())
+        given = getattr(args, name)
+        if given is not None and not torch.allclose(torch.tensor(given), torch.tensor(stored)):
+            raise CommandLineError(f"--{name} {given}, but the checkpoint holds {stored}")
     return values
+
+
+def channels(name: str, values: list[float]) -> list[float]:
+    """A mean or std of the three channels that float32 can compute with.
+
+    Raises:
+        CommandLineError: If it is not.
+    """
+    if len(values) not in (1, 3):
+        raise CommandLineError(f"{name} must have 1 or 3 entries, got {len(values)}: {values[:4]}")
+    # The preprocessor holds 255 times the values.
+    if not all(255 * abs(value) <= FLOAT32.max for value in values):
+        raise CommandLineError(f"{name} must be finite, also 255 times as large, got {values}")
+    if name.endswith("std") and not min(values) >= 1 / FLOAT32.max:
+        raise CommandLineError(
+            f"{name} must be positive and 1 / std finite in float32 (at least "
+            f"{1 / FLOAT32.max:.3g}), got {values}"
+        )
+    return values * (3 // len(values))
 
 
 def converted_config(
@@ -345,14 +388,20 @@ def main() -> None:
         classifier = model.decode_head.conv_seg.conv
         classifier.weight.mul_(scale)
         classifier.bias.mul_(scale)
-    audit = model.eval().lipschitz_audit((AUDITED, AUDITED))
+    try:
+        audit = model.eval().lipschitz_audit((AUDITED, AUDITED))
+    except AuditError as error:
+        raise CommandLineError(f"the converted network has no bound: {describe(error)}") from error
+    bound = audit.upper * scale
+    if not 0 < bound < math.inf:
+        raise CommandLineError(f"the converted network has the bound {bound:g}, not a positive one")
     output.mkdir(parents=True)
     config.dump(output / "config.py")
     torch.save(dict(state_dict=model.state_dict(), meta={}), output / "checkpoint.pth")
     published = conversion.constant * scale if weights.klip else 1.0
     print(f"{'klip' if weights.klip else 'onelip'} {size}, {weights.classes} classes")
     print(f"constant that the published code computes with: {published:.6g}")
-    print(f"audited bound, of images in [0, 1]:            {audit.upper * scale:.6g}")
+    print(f"audited bound, of images in [0, 1]:            {bound:.6g}")
     print(f"python tools/test.py {output / 'config.py'} {output / 'checkpoint.pth'} --certify")
 
 

@@ -23,7 +23,7 @@ from mmseg_lipcert.utils.image_name import check_unique
 
 from ..certificate_store import CertificateStore
 from ..certification_error import CertificationError
-from ..checks import check_checkpoint, check_dataset
+from ..checks import check_checkpoint, check_classes, check_dataset
 from ..methods import METHODS, CertificationMethod
 from ..picture_writer import PictureWriter
 from ..run_settings import data_digest, run_settings, weights_digest
@@ -86,6 +86,8 @@ class CertificationHook(Hook):
         )
         self.method = self._method(runner)
         self.dataset = dataset = runner.test_loop.dataloader.dataset
+        classes = dataset.metainfo.get("classes")
+        check_classes(classes, self.method.num_classes)
         self.metric.image_root = dataset.data_prefix.get("img_path")
         self.method.prepare(dataset)
         indices = list(range(0, len(dataset), self.every))[: self.limit]
@@ -108,7 +110,10 @@ class CertificationHook(Hook):
         self._check_finished()
         remaining = [i for i in indices if names[i] not in self.metric.finished]
         if remaining:
-            check_dataset(dataset, remaining, len(dataset.metainfo["classes"]))
+            pixels = check_dataset(dataset, remaining, len(classes), self.metric.ignore_index)
+            self.method.check_size(max(pixels))
+        if is_main_process():
+            self.store.begin(self.settings)
         runner.logger.info(
             f"Certifying {len(remaining)} images ({len(self.metric.finished)} already finished); "
             f"results in {self.store.folder}"
@@ -206,7 +211,7 @@ class CertificationHook(Hook):
 
     def _open_store(self, runner: Runner) -> dict[str, dict]:
         try:
-            settings = {
+            self.settings = settings = {
                 "method": self.method.name,
                 "ignore_index": self.metric.ignore_index,
                 **self.method.settings(),

@@ -61,8 +61,22 @@ class CertificationMethod(ABC):
     def prepare(self, dataset: Dataset) -> None:  # noqa: B027 - most methods need nothing
         """Adapt model and dataset before any image is read."""
 
-    @abstractmethod
-    def start(self, data_batch: dict, first: bool) -> None:
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the segmentor."""
+        return self.segmentor.num_classes
+
+    def check_size(self, pixels: int) -> None:  # noqa: B027 - most methods take any size
+        """Refuse images that the settings cannot certify.
+
+        Args:
+            pixels: Number of pixels of the largest image.
+
+        Raises:
+            CertificationError: Saying which settings would do.
+        """
+
+    def start(self, data_batch: dict, first: bool) -> None:  # noqa: B027
         """Check a batch before the work on it.
 
         Args:

@@ -122,6 +122,7 @@ class LipschitzMethod(CertificationMethod):
             classes,
             model,
             vanish_share=self.metric.region_query.vanish_share,
+            min_pixels=self.metric.region_query.min_pixels,
             seed=self.runner.seed,
         )
 

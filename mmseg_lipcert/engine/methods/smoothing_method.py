@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,7 +67,7 @@ class SmoothingMethod(CertificationMethod):
 
     def settings(self) -> dict[str, Any]:
         """What decides the numbers; the batch size and the number of processes do not."""
-        model, options = self.model, self.metric.options
+        model, hierarchy, options = self.model, self.model.hierarchy, self.metric.options
         return {
             "sigma": model.sigma,
             "n0": model.n0,
@@ -77,6 +76,12 @@ class SmoothingMethod(CertificationMethod):
             "scale": model.scale,
             "seed": model.seed,
             "autocast": model.autocast,
+            "hierarchy": hierarchy
+            and {
+                "share": hierarchy.share,
+                # Pairs, whose order counts when settings are compared: it numbers the vertices.
+                "levels": [list(level.items()) for level in hierarchy.levels],
+            },
             "denoiser": model.denoiser and weights_digest(model.denoiser.state_dict()),
             **{**options, "taus": list(options["taus"])},
         }
@@ -94,13 +99,12 @@ class SmoothingMethod(CertificationMethod):
         dataset.pipeline = Compose(in_front)
         self.model.transforms = behind
 
-    def start(self, data_batch: dict, first: bool) -> None:
+    def check_size(self, pixels: int) -> None:
         """Refuse images that so few draws cannot certify."""
-        for sample in data_batch["data_samples"]:
-            try:
-                self.statistics.check_floor(math.prod(sample.ori_shape[:2]))
-            except ValueError as error:
-                raise CertificationError(f"{sample.img_path}: {error}") from error
+        try:
+            self.statistics.check_floor(pixels)
+        except ValueError as error:
+            raise CertificationError(f"the largest image: {error}") from error
 
     def maps(self, sample: BaseDataElement) -> dict[str, np.ndarray]:
         """Certified labels (255: abstained), radius of each pixel, choices and their hits."""
@@ -137,14 +141,16 @@ class SmoothingMethod(CertificationMethod):
             model,
             method=self.name,
             noise_at=self.model.noise_at,
+            hierarchy=self.model.hierarchy,
             seed=self.model.seed,
         )
 
     def model_parts(self) -> dict[str, str]:
-        """Types of segmentor, its parts and the denoiser."""
+        """Types of segmentor, its parts and the denoiser, and the digest of its weights."""
         parts = super().model_parts()
         if self.model.denoiser is not None:
             parts["denoiser"] = type(self.model.denoiser).__name__
+            parts["denoiser_sha256"] = self.settings()["denoiser"]
         return parts
 
     def draw_summary(self, entries: Sequence[dict[str, Any]], certificate: dict[str, Any]) -> None:

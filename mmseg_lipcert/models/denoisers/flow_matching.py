@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from .noise_family import NoiseFamily
@@ -12,16 +14,21 @@ class FlowMatching(NoiseFamily):
 
     Args:
         num_timesteps (int): Scale of the timesteps. Defaults to 1000.
+
+    Raises:
+        ValueError: If it is not positive.
     """
 
     smallest_level = 0.0
 
     def __init__(self, num_timesteps: int = 1000) -> None:
+        if not 0 < num_timesteps < math.inf:
+            raise ValueError(f"num_timesteps must be a positive number, got {num_timesteps}")
         self.num_timesteps = num_timesteps
 
     def timestep(self, level: float) -> float:
         """``t = s / (1 + s)``, scaled; every positive level has one."""
-        if not 0 < level < float("inf"):
+        if not 0 < level < math.inf:
             raise ValueError(f"the noise level must be a positive number, got {level}")
         return self.num_timesteps * level / (1 + level)
 

@@ -19,7 +19,7 @@ class Karras(NoiseFamily):
         levels (tuple[float, float]): Levels that the model was trained for.
 
     Raises:
-        ValueError: If the prediction type is unknown.
+        ValueError: If the prediction type is unknown or a number is out of range.
     """
 
     def __init__(
@@ -30,6 +30,12 @@ class Karras(NoiseFamily):
     ) -> None:
         if prediction not in ("epsilon", "v_prediction"):
             raise ValueError(f"prediction must be 'epsilon' or 'v_prediction', got {prediction!r}")
+        if not 0 < sigma_data < math.inf:
+            raise ValueError(f"sigma_data must be a positive number, got {sigma_data}")
+        if not 0 < levels[0] < levels[1]:
+            raise ValueError(
+                f"levels must satisfy 0 < sigma_min < sigma_max, got {levels[0]} and {levels[1]}"
+            )
         self.sigma_data = sigma_data
         self.sign = 1.0 if prediction == "epsilon" else -1.0
         self.smallest_level, self.largest_level = levels

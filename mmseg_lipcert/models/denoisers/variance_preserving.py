@@ -22,7 +22,8 @@ class VariancePreserving(NoiseFamily):
         clip (float, optional): Clean images are clipped to this range. Defaults to None.
 
     Raises:
-        ValueError: If the prediction type is unknown.
+        ValueError: If the prediction type is unknown, the schedule's noise levels do not rise
+            strictly from a positive one, or the clipping range is not positive.
     """
 
     def __init__(self, alphas_cumprod: Tensor, prediction: str, clip: float | None = None) -> None:
@@ -31,9 +32,26 @@ class VariancePreserving(NoiseFamily):
                 f"prediction must be 'epsilon', 'v_prediction' or 'sample', got {prediction!r}"
             )
         products = alphas_cumprod.double().numpy()
-        # A schedule with zero terminal signal ends at an infinite level: nobody asks for it.
-        products = products[products > 1e-12]
-        self.levels = np.sqrt((1 - products) / products)
+        # A schedule with zero terminal signal ends at an infinite level, for which some schedulers
+        # store 2^-24: nobody asks for it.
+        if len(products) and products[-1] == 2.0**-24:
+            products = products[:-1]
+        signal = np.flatnonzero(~(abs(products) <= 1e-12))
+        if not len(signal):
+            raise ValueError(f"the schedule has no noise levels: {len(alphas_cumprod)} timesteps")
+        products = products[: signal[-1] + 1]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            self.levels = np.sqrt((1 - products) / products)
+        wrong = np.flatnonzero(~(np.diff(self.levels, prepend=0.0) > 0))
+        if len(wrong):
+            step = wrong[0]
+            before = f" after {self.levels[step - 1]:.4g}" if step else ""
+            raise ValueError(
+                "the schedule's noise levels must be positive, finite and strictly increasing, got "
+                f"{self.levels[step]:.4g}{before} at timestep {step}"
+            )
+        if clip is not None and not clip > 0:
+            raise ValueError(f"clip must be a positive number, got {clip}")
         self.smallest_level = float(self.levels[0])
         self.prediction = prediction
         self.clip = clip

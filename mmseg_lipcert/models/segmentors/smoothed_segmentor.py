@@ -28,6 +28,10 @@ from .base_classifier import BaseClassifier
 # Seconds between two lines of progress within an image.
 _PROGRESS = 30.0
 
+# Share of the pixels whose label may depend on the size of a batch: two logits that tie up to
+# rounding. More is a segmentor whose draws are not independent.
+_TIES = 0.01
+
 
 @MODELS.register_module()
 class SmoothedSegmentor(BaseTTAModel):
@@ -125,6 +129,17 @@ class SmoothedSegmentor(BaseTTAModel):
                 )
             hierarchy = HIERARCHIES[hierarchy]
         self.hierarchy = ClassHierarchy(**hierarchy) if isinstance(hierarchy, dict) else hierarchy
+        if self.hierarchy is not None and not isinstance(self.hierarchy, ClassHierarchy):
+            raise ValueError(
+                f"hierarchy must be one of {sorted(HIERARCHIES)} or the arguments of a "
+                f"ClassHierarchy, got {hierarchy!r}"
+            )
+        if self.hierarchy is not None and self.hierarchy.num_classes != self.num_classes:
+            raise ValueError(
+                f"the hierarchy groups {self.hierarchy.num_classes} classes, the model has "
+                f"{self.num_classes}"
+            )
+        self._independent = False
         #: Transforms of the test pipeline that run behind the noise; the certification hook sets
         #: them.
         self.transforms: Sequence[dict] = ()
@@ -167,7 +182,7 @@ class SmoothedSegmentor(BaseTTAModel):
             metainfo ``smoothing``: sigma, n0, n, forward_passes and seconds_forward.
 
         Raises:
-            ValueError: If an image is not uint8.
+            ValueError: If an image is not uint8, or the draws of a batch influence each other.
             RuntimeError: In training mode.
         """
         if any(part.training for part in self.modules()):
@@ -243,6 +258,10 @@ class SmoothedSegmentor(BaseTTAModel):
             ]
             try:
                 noisy = noise.to(image.device).mul_(255 * self.sigma).add_(image)
+                alone = None
+                if len(batch) > 1 and not self._independent:  # once per model
+                    own = [draw_generator(self.seed, name, f"denoise-{stage}", batch[0])]
+                    alone = base.labels(base.denoise(noisy[:1], self.sigma, own), sample)[0]
                 maps = base.labels(base.denoise(noisy, self.sigma, generators), sample)
             except torch.cuda.OutOfMemoryError:
                 if len(batch) == 1:
@@ -250,6 +269,8 @@ class SmoothedSegmentor(BaseTTAModel):
                 self._fitting = len(batch) // 2
                 torch.cuda.empty_cache()
                 continue
+            if alone is not None:
+                self._require_independence(maps[0], alone, name)
             yield from maps
             done += len(batch)
             now = time.perf_counter()
@@ -259,6 +280,25 @@ class SmoothedSegmentor(BaseTTAModel):
                 MMLogger.get_current_instance().info(
                     f"{name}: {done} of {len(indices)} draws ({stage}), {left:.0f} s left"
                 )
+
+    def _require_independence(self, together: Tensor, alone: Tensor, name: str) -> None:
+        """Compare the labels of one draw in its batch with those of the same draw alone.
+
+        The tests are binomial only if the draws are independent: a normalization by the batch's
+        own statistics would couple them.
+        """
+        coupled = any(
+            isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is None
+            for part in self.modules()
+        )
+        share = (together != alone).float().mean().item()
+        if coupled or share > _TIES:
+            raise ValueError(
+                f"{name}: {100 * share:.1f}% of the labels of a draw depend on the others in its "
+                "batch (batch normalization without running statistics?), so that the draws are "
+                "not independent: set draws_per_batch=1"
+            )
+        self._independent = True
 
     #: Draws that fit into the memory of the GPU; halved whenever they do not.
     _fitting = 32

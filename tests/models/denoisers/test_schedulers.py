@@ -69,9 +69,11 @@ def test_flow_matching_refuses_levels_that_are_none(level):
         noise_family(dict(_class_name="FlowMatchEulerDiscreteScheduler")).timestep(level)
 
 
-def test_zero_terminal_signal_is_no_obstacle():
-    family = noise_family(LINEAR | dict(rescale_betas_zero_snr=True))
+@pytest.mark.parametrize("name", ["DDPM", "DPMSolverMultistep", "EulerDiscrete"])
+def test_zero_terminal_signal_is_no_obstacle(name):
+    family = noise_family(dict(_class_name=f"{name}Scheduler", rescale_betas_zero_snr=True))
     assert 0 < family.timestep(0.5) < 999
+    assert len(family.levels) == 999
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_what_is_no_scheduler_is_refused(name):
 
 
 def test_other_families_are_refused():
-    with pytest.raises(ValueError, match="ScoreSdeVeScheduler is neither"):
+    with pytest.raises(ValueError, match="ScoreSdeVeScheduler .* is neither"):
         noise_family(dict(_class_name="ScoreSdeVeScheduler"))
 
 
@@ -109,6 +111,48 @@ def test_other_families_are_refused():
 def test_other_predictions_are_refused(name):
     with pytest.raises(ValueError, match="prediction must be"):
         noise_family(dict(_class_name=name, prediction_type="score"))
+
+
+DDIM = dict(_class_name="DDIMScheduler")
+EDM = dict(_class_name="EDMEulerScheduler")
+FLOW = dict(_class_name="FlowMatchEulerDiscreteScheduler")
+LEVELS = "must be positive, finite and strictly increasing, got"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (DDIM | dict(beta_schedule="nonsense"), "NotImplementedError: nonsense"),
+        (DDIM | dict(num_train_timesteps="1000"), "TypeError: linspace"),
+        (DDIM | dict(num_train_timesteps=0), "the schedule has no noise levels: 0 timesteps"),
+        (DDIM | dict(trained_betas=[]), "the schedule has no noise levels"),
+        (DDIM | dict(trained_betas=[0.1, math.nan]), rf"{LEVELS} nan after 0.3333 at timestep 1"),
+        (DDIM | dict(trained_betas=[0.3, 0.0]), rf"{LEVELS} 0.6547 after 0.6547 at timestep 1"),
+        (DDIM | dict(trained_betas=[0.1, 1.9, 1.9]), rf"{LEVELS} nan after 0.3333 at timestep 1"),
+        (DDIM | dict(beta_start=0.0, beta_end=0.0), rf"{LEVELS} 0 at timestep 0"),
+        (DDIM | dict(beta_end=-0.1), LEVELS),
+        (DDIM | dict(clip_sample_range=0.0), "clip must be a positive number, got 0.0"),
+        (DDIM | dict(thresholding=True), "thresholding=True, but dynamic thresholding is not"),
+        (EDM | dict(sigma_data=0.0), "sigma_data must be a positive number, got 0.0"),
+        (EDM | dict(sigma_data="0.5"), "TypeError"),
+        (EDM | dict(sigma_min=5.0, sigma_max=1.0), "0 < sigma_min < sigma_max, got 5.0 and 1.0"),
+        (EDM | dict(sigma_min=0.0), "0 < sigma_min < sigma_max, got 0.0"),
+        (FLOW | dict(invert_sigmas=True), "invert_sigmas=True, but"),
+        (FLOW | dict(num_train_timesteps=0), "IndexError"),
+        (dict(_class_name="VQDiffusionScheduler"), "TypeError: .*num_vec_classes"),
+        (dict(_class_name="KarrasVeScheduler"), "the installed diffusers has it no more"),
+    ],
+)
+def test_broken_settings_are_refused(config, message):
+    name = config["_class_name"]
+    with pytest.raises(ValueError, match=f"the scheduler {name} cannot be used: .*{message}"):
+        noise_family(config)
+
+
+@pytest.mark.parametrize("value", [0, -1, math.inf])
+def test_flow_matching_refuses_scales_that_are_none(value):
+    with pytest.raises(ValueError, match="num_timesteps must be a positive number"):
+        FlowMatching(value)
 
 
 @pytest.mark.parametrize(

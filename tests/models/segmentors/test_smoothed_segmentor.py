@@ -29,6 +29,12 @@ def run(model, *images, **options):
     return model.test_step(data_of(*(images or [image_of(127)]), **options))
 
 
+def draws(stump):
+    """What a segmentor was shown, without the one draw that is compared with its batch."""
+    first, again, *others = stump.shown
+    return [first, *others] if torch.equal(again, others[0]) else stump.shown
+
+
 def maps(sample):
     return [sample.get(name).data for name in ("smoothing_selected", "smoothing_hits")]
 
@@ -57,16 +63,16 @@ def test_noise_is_that_of_the_draw_on_the_uint8_image():
     stump = Stump()
     image = image_of(250, (30, 40))
     run(smoothed(stump), image, names=["x"])
-    assert len(stump.shown) == 1 + 3 + 8
+    assert len(draws(stump)) == 1 + 3 + 8
     assert torch.equal(stump.shown[0], image.float())
     for shown, (stage, index) in zip(
-        stump.shown[1:],
+        draws(stump)[1:],
         [("select", i) for i in range(3)] + [("estimate", i) for i in range(8)],
         strict=True,
     ):
         noise = draw_noise(0, "data/x", stage, index, image.shape)
         assert torch.equal(shown, 255 * SIGMA * noise + image)
-    everything = torch.stack(stump.shown[1:])
+    everything = torch.stack(draws(stump)[1:])
     assert (everything - 250).std().item() == pytest.approx(255 * SIGMA, rel=0.02)
     assert everything.max() > 300  # not clipped
 
@@ -96,7 +102,7 @@ def test_batches_do_not_matter(batch):
     reference, stump = Stump(), Stump()
     expected = run(smoothed(reference))[0]
     found = run(smoothed(stump, draws_per_batch=batch))[0]
-    assert torch.equal(torch.stack(stump.shown), torch.stack(reference.shown))
+    assert torch.equal(torch.stack(draws(stump)), torch.stack(draws(reference)))
     for one, other in zip(maps(found), maps(expected), strict=True):
         assert torch.equal(one, other)
 
@@ -104,7 +110,7 @@ def test_batches_do_not_matter(batch):
 def test_selection_and_hits_are_those_of_all_label_maps():
     stump = Stump()
     (sample,) = run(smoothed(stump))
-    labels = torch.stack([shown[0] > 127.5 for shown in stump.shown]).long()
+    labels = torch.stack([shown[0] > 127.5 for shown in draws(stump)]).long()
     selected = (labels[1:4].sum(0) > 1.5).long()
     assert torch.equal(sample.smoothing_selected.data[0], selected)
     assert torch.equal(sample.pred_sem_seg.data[0], selected)
@@ -187,7 +193,7 @@ def test_the_denoiser_sees_rgb_in_unit_range_and_works_on_every_draw(swap):
     stump, denoiser = Stump(bgr_to_rgb=swap), Halver().eval()
     image = image_of(200)
     image[0], image[2] = 10, 250
-    run(smoothed(stump, denoiser=denoiser), image, names=["x"])
+    run(smoothed(stump, denoiser=denoiser, draws_per_batch=1), image, names=["x"])
     given = torch.cat([noisy for noisy, *_ in denoiser.calls])
     assert len(given) == 3 + 8 and {sigma for _, sigma, _ in denoiser.calls} == {SIGMA}
     order = [2, 1, 0] if swap else [0, 1, 2]
@@ -299,3 +305,41 @@ def test_reduced_precision_reaches_the_segmentor_but_not_the_noise():
 def test_hierarchy_objects_are_taken_as_they_are():
     hierarchy = ClassHierarchy(2, [])
     assert smoothed(hierarchy=hierarchy).hierarchy is hierarchy
+
+
+class Coupled(Stump):
+    """Compares each image with the mean of its batch."""
+
+    def __init__(self, norm=None):
+        super().__init__()
+        self.norm = norm or (lambda x: x - x.mean(0, keepdim=True))
+
+    def forward(self, inputs, data_samples, mode):
+        return super().forward(self.norm(inputs) + 127.5, data_samples, mode)
+
+
+@pytest.mark.parametrize("norm", [None, nn.BatchNorm2d(3, track_running_stats=False)])
+def test_draws_that_influence_each_other_are_refused(norm):
+    with pytest.raises(ValueError, match="draws_per_batch=1"):
+        run(smoothed(Coupled(norm)))
+    run(smoothed(Coupled(norm), draws_per_batch=1))
+
+
+@pytest.mark.parametrize("size", [2, 8])
+def test_few_pixels_do_not_hide_a_normalization_by_the_batch(size):
+    norm = nn.BatchNorm2d(3, track_running_stats=False)
+    with pytest.raises(ValueError, match="not independent"):
+        run(smoothed(Coupled(norm)), image_of(255, (1, size)))
+
+
+def test_independence_is_tested_once_per_model():
+    stump = Stump()
+    model = smoothed(stump)
+    run(model, image_of(127), image_of(127))
+    assert len(stump.shown) == 1 + 2 * (1 + 3 + 8)
+
+
+@pytest.mark.parametrize("hierarchy, message", [(3, "must be one of"), ("cityscapes", "has 2")])
+def test_a_hierarchy_must_fit_the_model(hierarchy, message):
+    with pytest.raises(ValueError, match=message):
+        smoothed(hierarchy=hierarchy)

@@ -170,7 +170,10 @@ class CertificationHook(Hook):
         )
         path = self.store.write("certificate.json", certificate_json(certificate))
         runner.logger.info("Per class, in percent\n" + class_table(certificate))
-        runner.logger.info(f"{self.method.headline}, in percent\n" + overview_table(certificate))
+        runner.logger.info(
+            f"{self.method.headline}, in percent (rows without a norm are measured)\n"
+            + overview_table(certificate)
+        )
         self.method.draw_summary(entries, certificate)
         runner.logger.info(f"Certificate written to {path}")
         self._write_page(runner)

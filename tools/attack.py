@@ -337,7 +337,9 @@ def main() -> int:
             finished = store.open(record, args.resume)
             left = {i: name for i, name in names.items() if name not in finished}
             if left:
-                check_dataset(dataset, list(left), len(classes), dataset.ignore_index)
+                check_dataset(
+                    dataset, list(left), len(classes), dataset.ignore_index, labeled=not finished
+                )
             store.begin(record)
             run = AttackRun(base, settings, len(classes), dataset.ignore_index, sigma)
             attack_images(run, dataset, left, args.batch_size, store)

@@ -144,7 +144,11 @@ def check_classes(classes: Sequence[str] | None, num_classes: int) -> None:
 
 
 def check_dataset(
-    dataset: BaseSegDataset, indices: Sequence[int], num_classes: int, ignore_index: int
+    dataset: BaseSegDataset,
+    indices: Sequence[int],
+    num_classes: int,
+    ignore_index: int,
+    labeled: bool = True,
 ) -> list[int]:
     """Read every image and label map once.
 
@@ -153,6 +157,7 @@ def check_dataset(
         indices: Which of its images will be certified.
         num_classes: Number of classes of the model.
         ignore_index: Label that the metric ignores.
+        labeled: Whether one of them must have a labeled pixel. Defaults to True.
 
     Returns:
         The number of pixels of each image.
@@ -200,7 +205,7 @@ def check_dataset(
     logger.info(f"Reading {len(indices)} images and label maps once")
     counts = track_progress_rich(check, [(index,) for index in indices], description="reading")
     void = sum(valid == 0 for _, valid in counts)
-    if void == len(counts):
+    if labeled and void == len(counts):
         raise CertificationError(
             f"no pixel of the {len(counts)} images has a label other than the ignored "
             f"{ignore_index}: accuracy and IoU are undefined; check the label files"

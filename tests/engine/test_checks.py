@@ -133,6 +133,7 @@ def test_labels_that_do_not_fit_are_named(labels, message):
 def test_labels_without_any_valid_pixel_are_refused():
     with pytest.raises(CertificationError, match="no pixel of the 2 images"):
         check_dataset(Labels(VOID, VOID), [0, 1], 3, 255)
+    assert check_dataset(Labels(GOOD, VOID), [1], 3, 255, labeled=False) == [24]
 
 
 def test_dataset_and_metric_ignore_one_label():

@@ -107,6 +107,16 @@ def test_the_exit_code_of_a_tool(returned, code):
     assert exit_info.value.code == code
 
 
+def test_an_interruption_has_no_traceback(capsys):
+    def main():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as exit_info:
+        run_main(main)
+    assert exit_info.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 def test_other_errors_keep_their_traceback():
     with pytest.raises(ZeroDivisionError):
         run_main(lambda: 1 // 0)

@@ -110,7 +110,13 @@ class CertificationHook(Hook):
         self._check_finished()
         remaining = [i for i in indices if names[i] not in self.metric.finished]
         if remaining:
-            pixels = check_dataset(dataset, remaining, len(classes), self.metric.ignore_index)
+            pixels = check_dataset(
+                dataset,
+                remaining,
+                len(classes),
+                self.metric.ignore_index,
+                labeled=not self.metric.finished,
+            )
             self.method.check_size(max(pixels))
         if is_main_process():
             self.store.begin(self.settings)

@@ -61,6 +61,8 @@ def check_images_exist(config: Config) -> None:
             dataset = DATASETS.build(dict(config.test_dataloader.dataset, serialize_data=False))
         except FileNotFoundError as error:
             raise CommandLineError(f"test dataset: {error}") from error
+        except TypeError:  # a wrapper such as ConcatDataset; the runner builds it as it is
+            return
     if len(dataset) == 0:
         raise CommandLineError(
             f"the test dataset has no images in {dataset.data_prefix.get('img_path')}: no file "

@@ -41,7 +41,7 @@ class CertifiedResult(ABC):
         """Labels (H, W) that were given; None without."""
         if "gt_sem_seg" not in self.sample:
             return None
-        return self.sample.gt_sem_seg.data[0].numpy()
+        return self.sample.gt_sem_seg.data[0].numpy().copy()
 
     @property
     def labels(self) -> np.ndarray:

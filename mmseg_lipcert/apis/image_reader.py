@@ -166,7 +166,8 @@ def _label_tensor(target: object) -> Tensor:
         )
     if target.ndim != 2:
         raise ValueError(f"target must be a map (H, W) of classes, got shape {tuple(target.shape)}")
-    labels = torch.as_tensor(np.asarray(target.cpu() if isinstance(target, Tensor) else target))
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise ValueError(f"target must hold integers, got {labels.dtype}")
-    return labels.long()
+    labels = target.cpu().numpy() if isinstance(target, Tensor) else target
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"target must hold integers, got {target.dtype}")
+    # A copy: figures are computed when they are asked for.
+    return torch.from_numpy(np.array(labels, dtype=np.int64))

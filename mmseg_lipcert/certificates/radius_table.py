@@ -1,5 +1,5 @@
 import numpy as np
-from scipy.stats import beta, norm
+from scipy.stats import beta, binom, norm
 
 from .binomial import check_alpha, check_draws, smoothing_radius
 
@@ -29,6 +29,9 @@ def clopper_pearson_radii(n: int, sigma: float, alpha: float, tested: int) -> np
     n, level = check_draws(n), check_alpha(alpha) / tested
     smoothing_radius(sigma, 0.5)
     hits = np.arange(1, n + 1)
-    lower = np.concatenate([[0.0], beta.ppf(level, hits, n - hits + 1)])
-    lower *= 1 - _BOUND_ERROR
+    lower = beta.ppf(level, hits, n - hits + 1) * (1 - _BOUND_ERROR)
+    # SciPy gives up for extreme levels: what the tail does not confirm proves nothing.
+    for factor in (1 - 1e-6, 0.0):
+        lower[~(binom.sf(hits - 1, n, lower) <= level)] *= factor
+    lower = np.concatenate([[0.0], lower])
     return np.where(lower > 0.5, sigma * norm.ppf(np.maximum(lower, 0.5)), 0.0)

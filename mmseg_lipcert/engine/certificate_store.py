@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -25,6 +26,9 @@ class CertificateStore:
     def __init__(self, folder: str | os.PathLike[str], rank: int = 0) -> None:
         self.folder = Path(folder)
         self.rank = rank
+        #: Digest of the settings; every line carries it.
+        self.run: str | None = None
+        self._continued = False
 
     def open(self, settings: dict[str, Any], resume: bool) -> dict[str, dict]:
         """Look at what is there, and write nothing.
@@ -41,6 +45,7 @@ class CertificateStore:
                 were made with other settings.
         """
         settings = json.loads(json.dumps(settings))
+        self.run = _digest(settings)
         record = self.folder / "run.json"
         if not record.exists():
             return {}
@@ -59,28 +64,55 @@ class CertificateStore:
             raise CertificationError(
                 f"cannot resume {self.folder} with other settings: {'; '.join(changed)}"
             )
+        self._continued = True
         return self.finished()
 
     def begin(self, settings: dict[str, Any]) -> None:
         """Record what decides the numbers; from now on the folder belongs to this certification.
 
-        Called after all checks, so that what fails before the first image leaves no trace.
+        Called after all checks, so that what fails before the first image leaves no trace; by every
+        process, of which the first one writes.
+
+        Raises:
+            CertificationError: If another certification has begun there since :meth:`open`.
         """
-        record = self.folder / "run.json"
-        if not record.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _write_whole(record, json.dumps(settings, indent=1))
+        self.run = _digest(json.loads(json.dumps(settings)))
+        if self.rank != 0 or self._continued:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(self.folder / "run.json", "x") as file:
+                file.write(json.dumps(settings, indent=1))
+        except FileExistsError as error:
+            raise CertificationError(
+                f"another certification has just begun in {self.folder}; choose another folder "
+                "with --out"
+            ) from error
 
     def finished(self) -> dict[str, dict]:
-        """Entries of the finished images by image name; a line cut off by a crash is skipped."""
+        """Entries of the finished images by image name.
+
+        A line cut off by a crash is skipped, and so is an image whose maps are gone.
+
+        Raises:
+            CertificationError: If a line is no entry, or was made with other settings.
+        """
         entries = {}
         for path in sorted(self.folder.glob("images.*.jsonl")):
-            for line in path.read_text().splitlines():
+            for number, line in enumerate(path.read_text().splitlines(), 1):
                 try:
                     entry = json.loads(line)
                 except json.JSONDecodeError:
                     continue
-                entries[entry["image"]] = entry
+                if not isinstance(entry, dict) or "image" not in entry:
+                    raise CertificationError(f"{path}, line {number} is no finished image")
+                if entry.pop("run", None) != self.run and self.run is not None:
+                    raise CertificationError(
+                        f"{path}, line {number} was made with other settings than run.json says: "
+                        "two certifications have written into one folder; choose another one"
+                    )
+                if self.map_path(entry["image"]).exists():
+                    entries[entry["image"]] = entry
         return entries
 
     def add(self, entry: dict[str, Any], maps: dict[str, np.ndarray]) -> None:
@@ -92,7 +124,7 @@ class CertificateStore:
         partial.replace(path)
         with open(self.folder / f"images.{self.rank}.jsonl", "a") as file:
             # Starts with a line break: a line that a crash cut off stays a line of its own.
-            file.write("\n" + json.dumps(entry))
+            file.write("\n" + json.dumps({**entry, "run": self.run}))
             file.flush()
             os.fsync(file.fileno())
 
@@ -105,6 +137,10 @@ class CertificateStore:
         path = self.folder / name
         _write_whole(path, text)
         return path
+
+
+def _digest(settings: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def _shown(value: Any) -> str:

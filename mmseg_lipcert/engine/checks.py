@@ -17,6 +17,9 @@ from .certification_error import CertificationError
 #: Label maps are stored in 8 bits, and 255 is kept for abstention and ignored pixels.
 MAX_CLASSES = 255
 
+# Readings of one image that must agree; a flip of probability 1/2 escapes one time in 128.
+_READS = 8
+
 # Checkpoints of other people: heads of training only, counters of batch norm.
 _UNUSED_IN_INFERENCE = r"^auxiliary_head\.|\.num_batches_tracked$|^decode_head\.loss_|^ema_"
 
@@ -129,17 +132,24 @@ def check_classes(classes: Sequence[str] | None, num_classes: int) -> None:
         num_classes: Of the model.
 
     Raises:
-        CertificationError: If the dataset has none, or there are too many to be stored.
+        CertificationError: If the dataset has none, the model has others, or there are too many to
+            be stored.
     """
     if not classes:
         raise CertificationError(
             "the test dataset has no classes: give test_dataloader.dataset "
             "metainfo=dict(classes=[...], palette=[...])"
         )
-    if max(len(classes), num_classes) > MAX_CLASSES:
+    num_classes = max(2, num_classes)  # a binary head has one output
+    if len(classes) != num_classes:
         raise CertificationError(
-            f"{max(len(classes), num_classes)} classes cannot be stored: label maps have 8 bits, "
-            f"which is room for {MAX_CLASSES} classes and one value for abstention"
+            f"the test dataset has {len(classes)} classes, the model {num_classes}: certify with "
+            "the classes that it was trained on"
+        )
+    if num_classes > MAX_CLASSES:
+        raise CertificationError(
+            f"{num_classes} classes cannot be stored: label maps have 8 bits, which is room for "
+            f"{MAX_CLASSES} classes and one value for abstention"
         )
 
 
@@ -201,6 +211,12 @@ def check_dataset(
             )
         return labels.numel(), int(valid.sum())
 
+    first = [dataset[indices[0]]["inputs"] for _ in range(_READS)]
+    if any(not torch.equal(first[0], again) for again in first):
+        raise CertificationError(
+            "the test pipeline makes another image at every reading: remove random transforms from "
+            "test_dataloader.dataset.pipeline"
+        )
     logger = MMLogger.get_current_instance()
     logger.info(f"Reading {len(indices)} images and label maps once")
     counts = track_progress_rich(check, [(index,) for index in indices], description="reading")

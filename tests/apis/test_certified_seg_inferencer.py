@@ -33,7 +33,7 @@ def same_as_the_tool(result, tool):
     for name, values in maps.items():
         assert result.maps[name].dtype == values.dtype
         assert np.array_equal(result.maps[name], values), name
-    for time in ("seconds_forward", "seconds_certificate", "data_sha256"):
+    for time in ("seconds_forward", "seconds_certificate", "data_sha256", "run"):
         entry.pop(time)
     assert json.loads(json.dumps(result.entry)) == entry
     assert np.array_equal(result.labels, maps["prediction"])
@@ -212,7 +212,7 @@ def test_damaged_files_are_named(certify, scene, tmp_path):
     [
         (np.zeros((8, 8), np.uint8), ValueError, r"shape \(8, 8\), its image needs \(32, 64\)"),
         (np.full((32, 64), 77), ValueError, r"label 77: labels must be in \[0, 19\)"),
-        (np.zeros((32, 64)), ValueError, "target must hold integers, got torch.float64"),
+        (np.zeros((32, 64)), ValueError, "target must hold integers, got float64"),
         ([[0]], TypeError, "target must be a label file or a map"),
         (np.zeros((32, 64, 3), np.uint8), ValueError, r"map \(H, W\) .* got shape \(32, 64, 3\)"),
     ],
@@ -220,6 +220,17 @@ def test_damaged_files_are_named(certify, scene, tmp_path):
 def test_labels_that_do_not_fit_are_refused(certify, scene, target, error, message):
     with pytest.raises(error, match=message):
         certify(scene.path, target=target)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
+def test_labels_that_change_later_change_no_result(certify, kind):
+    image, labels = np.full((32, 64, 3), 90, np.uint8), kind(np.zeros((32, 64), np.int64))
+    result = certify(image, eps=0.1, target=labels)
+    labels[:] = 1
+    result.target[:] = 1
+    assert not result.target.any()
+    fresh = certify(image, eps=0.1, target=np.zeros((32, 64), np.int64)[::-1])
+    assert result.worst_case("pixel_accuracy") == fresh.worst_case("pixel_accuracy")
 
 
 def test_an_array_is_not_called_by_the_name_of_a_file(certify):

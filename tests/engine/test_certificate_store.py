@@ -70,6 +70,45 @@ def test_digests_are_not_spelled_out(tmp_path):
         store.open({**SETTINGS, "model": "cd" * 32}, resume=True)
 
 
+def test_a_folder_that_another_run_took_meanwhile_is_left_alone(tmp_path):
+    first, second = CertificateStore(tmp_path / "out"), CertificateStore(tmp_path / "out")
+    other = {**SETTINGS, "weights": "other"}
+    assert first.open(SETTINGS, resume=False) == second.open(other, resume=False) == {}
+    first.begin(SETTINGS)
+    with pytest.raises(CertificationError, match="another certification has just begun"):
+        second.begin(other)
+    assert json.loads((tmp_path / "out" / "run.json").read_text()) == SETTINGS
+
+
+def test_lines_of_another_run_are_refused(tmp_path):
+    mine, other = CertificateStore(tmp_path / "out"), CertificateStore(tmp_path / "out", rank=1)
+    mine.begin(SETTINGS)
+    other.begin({**SETTINGS, "weights": "other"})
+    mine.add(entry("a"), maps())
+    other.add(entry("b"), maps())
+    for store in (mine, CertificateStore(tmp_path / "out")):
+        with pytest.raises(CertificationError, match="images.1.jsonl, line 2 .* other settings"):
+            store.open(SETTINGS, resume=True)
+
+
+@pytest.mark.parametrize("line", ["12", '{"note": 1}', "[]"])
+def test_lines_that_are_no_entries_are_named(tmp_path, line):
+    store = CertificateStore(tmp_path / "out")
+    store.begin(SETTINGS)
+    (tmp_path / "out" / "images.0.jsonl").write_text(line)
+    with pytest.raises(CertificationError, match="images.0.jsonl, line 1 is no finished image"):
+        store.finished()
+
+
+def test_an_image_without_its_maps_is_not_finished(tmp_path):
+    store = CertificateStore(tmp_path / "out")
+    store.begin(SETTINGS)
+    for name in "ab":
+        store.add(entry(name), maps())
+    store.map_path("a").unlink()
+    assert set(CertificateStore(tmp_path / "out").open(SETTINGS, resume=True)) == {"b"}
+
+
 def test_a_report_is_written_as_a_whole(tmp_path):
     store = CertificateStore(tmp_path / "out")
     store.begin(SETTINGS)

@@ -105,7 +105,10 @@ class Labels:
         sample = SegDataSample(metainfo=dict(ori_shape=(4, 6)))
         if self.maps[index] is not None:
             sample.gt_sem_seg = PixelData(data=self.maps[index])
-        return dict(data_samples=sample)
+        return dict(data_samples=sample, inputs=self.image())
+
+    def image(self):
+        return torch.zeros(3, 4, 6)
 
 
 GOOD, VOID = torch.ones(1, 4, 6, dtype=torch.long), torch.full((1, 4, 6), 255)
@@ -141,10 +144,19 @@ def test_dataset_and_metric_ignore_one_label():
         check_dataset(Labels(GOOD), [0], 3, 0)
 
 
-def test_classes_must_exist_and_fit_into_label_maps():
+def test_random_pipelines_are_refused():
+    dataset = Labels(GOOD)
+    dataset.image = lambda: torch.rand(3, 4, 6)
+    with pytest.raises(CertificationError, match="another image at every reading"):
+        check_dataset(dataset, [0], 3, 255)
+
+
+def test_classes_must_exist_be_those_of_the_model_and_fit_into_label_maps():
     check_classes(["a"] * MAX_CLASSES, MAX_CLASSES)
+    check_classes(["a", "b"], 1)
     with pytest.raises(CertificationError, match="no classes: give .*metainfo"):
         check_classes(None, 3)
-    for classes, count in ((["a"] * 256, 3), (["a"], 256)):
-        with pytest.raises(CertificationError, match="256 classes cannot be stored"):
-            check_classes(classes, count)
+    with pytest.raises(CertificationError, match="has 3 classes, the model 19"):
+        check_classes(["a"] * 3, 19)
+    with pytest.raises(CertificationError, match="256 classes cannot be stored"):
+        check_classes(["a"] * 256, 256)

@@ -13,6 +13,7 @@ from mmengine.hooks import Hook, LoggerHook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
+from mmseg.datasets import BaseSegDataset
 from mmseg.registry import HOOKS
 from torch.utils.data import SequentialSampler, Subset
 
@@ -86,6 +87,11 @@ class CertificationHook(Hook):
         )
         self.method = self._method(runner)
         self.dataset = dataset = runner.test_loop.dataloader.dataset
+        if not isinstance(dataset, BaseSegDataset):
+            raise CertificationError(
+                f"a {type(dataset).__name__} cannot be certified: images are named by the folder "
+                "of one dataset; certify its datasets one by one"
+            )
         classes = dataset.metainfo.get("classes")
         check_classes(classes, self.method.num_classes)
         self.metric.image_root = dataset.data_prefix.get("img_path")
@@ -118,8 +124,7 @@ class CertificationHook(Hook):
                 labeled=not self.metric.finished,
             )
             self.method.check_size(max(pixels))
-        if is_main_process():
-            self.store.begin(self.settings)
+        self.store.begin(self.settings)
         runner.logger.info(
             f"Certifying {len(remaining)} images ({len(self.metric.finished)} already finished); "
             f"results in {self.store.folder}"

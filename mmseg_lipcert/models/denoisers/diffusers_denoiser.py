@@ -143,6 +143,7 @@ class DiffusersDenoiser(BaseDenoiser):
                 * (last / (self.noise_range * sigma)) ** (step / (self.steps - 1))
             )
             noise = generators and _draw(noisy, generators)
+            following = max(following, last)  # which rounding may fall short of
             noisy = transition(noisy, clean, level, following, self.eta, noise)
             level = following
             clean = self._predict(noisy, level)

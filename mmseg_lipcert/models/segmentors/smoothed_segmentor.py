@@ -28,9 +28,9 @@ from .base_classifier import BaseClassifier
 # Seconds between two lines of progress within an image.
 _PROGRESS = 30.0
 
-# Share of the pixels whose label may depend on the size of a batch: two logits that tie up to
-# rounding. More is a segmentor whose draws are not independent.
-_TIES = 0.01
+# Share of the pixels whose label may change with the other images of a batch: two logits that tie
+# up to rounding, where a GPU adds in any order. More means that draws are not independent.
+_TIES = 1e-4
 
 
 @MODELS.register_module()
@@ -258,10 +258,14 @@ class SmoothedSegmentor(BaseTTAModel):
             ]
             try:
                 noisy = noise.to(image.device).mul_(255 * self.sigma).add_(image)
-                alone = None
+                among_others = None
                 if len(batch) > 1 and not self._independent:  # once per model
-                    own = [draw_generator(self.seed, name, f"denoise-{stage}", batch[0])]
-                    alone = base.labels(base.denoise(noisy[:1], self.sigma, own), sample)[0]
+                    own = [
+                        draw_generator(self.seed, name, f"denoise-{stage}", index)
+                        for index in batch
+                    ]
+                    others = torch.cat([noisy[:1], torch.zeros_like(noisy[1:])])
+                    among_others = base.labels(base.denoise(others, self.sigma, own), sample)[0]
                 maps = base.labels(base.denoise(noisy, self.sigma, generators), sample)
             except torch.cuda.OutOfMemoryError:
                 if len(batch) == 1:
@@ -269,8 +273,8 @@ class SmoothedSegmentor(BaseTTAModel):
                 self._fitting = len(batch) // 2
                 torch.cuda.empty_cache()
                 continue
-            if alone is not None:
-                self._require_independence(maps[0], alone, name)
+            if among_others is not None:
+                self._require_independence(maps[0], among_others, name)
             yield from maps
             done += len(batch)
             now = time.perf_counter()
@@ -281,8 +285,8 @@ class SmoothedSegmentor(BaseTTAModel):
                     f"{name}: {done} of {len(indices)} draws ({stage}), {left:.0f} s left"
                 )
 
-    def _require_independence(self, together: Tensor, alone: Tensor, name: str) -> None:
-        """Compare the labels of one draw in its batch with those of the same draw alone.
+    def _require_independence(self, labels: Tensor, among_others: Tensor, name: str) -> None:
+        """Compare the labels of one draw with those of the same draw among black images.
 
         The tests are binomial only if the draws are independent: a normalization by the batch's
         own statistics would couple them.
@@ -291,7 +295,7 @@ class SmoothedSegmentor(BaseTTAModel):
             isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is None
             for part in self.modules()
         )
-        share = (together != alone).float().mean().item()
+        share = (labels != among_others).float().mean().item()
         if coupled or share > _TIES:
             raise ValueError(
                 f"{name}: {100 * share:.1f}% of the labels of a draw depend on the others in its "

@@ -1,7 +1,7 @@
 """Helpers that belong to no single part of the package.
 
-``mmseg_lipcert.utils.cli`` is imported by the command-line tools only, and by its full name: this
-package must stay importable where the toolbox is missing, to be able to say so.
+``mmseg_lipcert.utils.cli`` is imported by its full name only, never here: this package must stay
+importable where the toolbox is missing, to be able to say so.
 """
 
 from mmseg_lipcert.utils.toolbox import check_toolbox, register_packages

@@ -22,7 +22,12 @@ from mmseg_lipcert.engine.certified_config import (
     has_denoiser,
     set_method,
 )
-from mmseg_lipcert.engine.checks import check_checkpoint, check_classes, check_weights
+from mmseg_lipcert.engine.checks import (
+    check_checkpoint,
+    check_classes,
+    check_ignored,
+    check_weights,
+)
 from mmseg_lipcert.engine.run_settings import weights_digest
 
 from .certified_result import CertifiedResult
@@ -107,6 +112,7 @@ class CertifiedSegInferencer:
             segmentor = self.model if lipschitz else self.model.module
             check_classes(dataset.metainfo.get("classes"), segmentor.num_classes)
             metric = METRICS.build(config.test_evaluator)
+            check_ignored(dataset, metric.ignore_index)
             metric.dataset_meta = dataset.metainfo
             metric.image_root = dataset.data_prefix.get("img_path")
             self._certifier = (LipschitzCertifier if lipschitz else SmoothingCertifier)(

@@ -153,6 +153,19 @@ def check_classes(classes: Sequence[str] | None, num_classes: int) -> None:
         )
 
 
+def check_ignored(dataset: BaseSegDataset, ignore_index: int) -> None:
+    """Require that dataset and metric ignore the same label.
+
+    Raises:
+        CertificationError: Naming both.
+    """
+    if dataset.ignore_index != ignore_index:
+        raise CertificationError(
+            f"the dataset ignores label {dataset.ignore_index}, the metric label {ignore_index}: "
+            "give both the same ignore_index"
+        )
+
+
 def check_dataset(
     dataset: BaseSegDataset,
     indices: Sequence[int],
@@ -176,11 +189,7 @@ def check_dataset(
         CertificationError: If an image or label map is missing, unreadable, of another size or has
             labels outside the classes (the message names the file), or no pixel has a label.
     """
-    if dataset.ignore_index != ignore_index:
-        raise CertificationError(
-            f"the dataset ignores label {dataset.ignore_index}, the metric label {ignore_index}: "
-            "give both the same ignore_index"
-        )
+    check_ignored(dataset, ignore_index)
 
     def check(index: int) -> tuple[int, int]:
         info = dataset.get_data_info(index)

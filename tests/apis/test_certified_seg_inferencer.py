@@ -233,6 +233,13 @@ def test_labels_that_change_later_change_no_result(certify, kind):
     assert result.worst_case("pixel_accuracy") == fresh.worst_case("pixel_accuracy")
 
 
+def test_dataset_and_metric_ignore_one_label(project):
+    config = Config.fromfile(project.config)
+    config.test_evaluator = dict(type="IoUMetric", ignore_index=0)
+    with pytest.raises(CertificationError, match="ignores label 255, the metric label 0"):
+        CertifiedSegInferencer(config, project.checkpoint, device="cpu")
+
+
 def test_an_array_is_not_called_by_the_name_of_a_file(certify):
     with pytest.raises(ValueError, match="the given array: target has shape"):
         certify(np.zeros((32, 64, 3), np.uint8), target=np.zeros((16, 16), np.uint8))

@@ -1,3 +1,5 @@
+from operator import attrgetter
+
 import pytest
 import torch
 from mmengine.structures import PixelData
@@ -66,26 +68,37 @@ def test_weights_that_are_no_numbers_are_named():
         check_checkpoint(nn.BatchNorm2d(3), state)
 
 
+# PyTorch before 2.9 has only the older switches.
+SCOPES = ("", "cudnn", "cudnn.conv", "mkldnn", "mkldnn.conv")
+SCOPES = SCOPES if hasattr(torch.backends, "fp32_precision") else ()
+
+
+def scope_of(name):
+    return attrgetter(f"backends.{name}" if name else "backends")(torch)
+
+
 @pytest.fixture
 def own_precision():
-    backends = torch.backends
-    if not hasattr(backends, "fp32_precision"):
-        pytest.skip("this PyTorch has no such switch")
-    scopes = [backends, backends.cudnn, backends.cudnn.conv, backends.mkldnn, backends.mkldnn.conv]
-    before = [scope.fp32_precision for scope in scopes]
+    before = {name: scope_of(name).fp32_precision for name in SCOPES}
     yield
-    for scope, value in zip(scopes, before, strict=True):
-        scope.fp32_precision = value
-
-
-@pytest.mark.parametrize("name", ["", "cudnn", "cudnn.conv", "mkldnn", "mkldnn.conv"])
-def test_reduced_precision_is_off_whichever_switch_turned_it_on(name, own_precision):
-    scope = torch.backends
-    for part in name.split(".") if name else ():
-        scope = getattr(scope, part)
-    scope.fp32_precision = "bf16" if name.startswith("mkldnn") else "tf32"
+    for name, value in before.items():
+        scope_of(name).fp32_precision = value
     use_full_precision()
-    assert scope.fp32_precision == "ieee"
+
+
+def turn_on(name):
+    if name == "older":
+        torch.backends.cudnn.allow_tf32 = True
+        torch.set_float32_matmul_precision("high")
+    else:
+        scope_of(name).fp32_precision = "bf16" if name.startswith("mkldnn") else "tf32"
+
+
+@pytest.mark.parametrize("name", ["older", *SCOPES])
+def test_reduced_precision_is_off_whichever_switch_turned_it_on(name, own_precision):
+    turn_on(name)
+    use_full_precision()
+    assert all(scope_of(scope).fp32_precision == "ieee" for scope in SCOPES)
     assert not torch.backends.cudnn.allow_tf32
     assert torch.get_float32_matmul_precision() == "highest"
 

@@ -16,21 +16,23 @@ from .attack_settings import AttackSettings
 from .attack_store import AttackStore
 from .ball import Ball
 from .catalog import ATTACKS, DEFAULT_ATTACKS, Attack, attack_accuracy, strongest
-from .count_objective import CountObjective
 from .counts import label_counts, refuted
-from .error_objective import ErrorObjective
 from .exact_segmentor import ExactSegmentor
-from .fabrication_objective import FabricationObjective
 from .found import Found
-from .knapsack_objective import KnapsackObjective
 from .minimal_norm import minimal_norm
-from .objective import Objective
+from .objectives import (
+    CountObjective,
+    ErrorObjective,
+    FabricationObjective,
+    KnapsackObjective,
+    Objective,
+    PublishedObjective,
+    VanishingObjective,
+)
 from .pgd import pgd
-from .published_objective import PublishedObjective
 from .segmentor_logits import SegmentorLogits
 from .smoothed_logits import SmoothedLogits
 from .summary import attack_summary
-from .vanishing_objective import VanishingObjective
 
 __all__ = [
     "ATTACKS",

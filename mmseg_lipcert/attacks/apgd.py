@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .ball import Ball, per_image
 from .found import Found
-from .objective import Objective
+from .objectives import Objective
 from .pgd import LogitsOf, direction
 
 _MOMENTUM = 0.75

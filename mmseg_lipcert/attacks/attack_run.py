@@ -15,9 +15,9 @@ from .attack_settings import AttackSettings
 from .ball import norms
 from .catalog import attack_accuracy
 from .counts import label_counts, refuted
-from .error_objective import ErrorObjective
 from .exact_segmentor import ExactSegmentor
 from .minimal_norm import minimal_norm
+from .objectives import ErrorObjective
 from .segmentor_logits import SegmentorLogits
 from .smoothed_logits import SmoothedLogits
 

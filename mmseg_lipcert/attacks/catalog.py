@@ -10,10 +10,8 @@ from torch import Tensor
 
 from .apgd import apgd
 from .ball import Ball
-from .count_objective import CountObjective
 from .found import Found
-from .knapsack_objective import KnapsackObjective
-from .objective import Objective
+from .objectives import CountObjective, KnapsackObjective, Objective, PublishedObjective
 from .pgd import LogitsOf, pgd
 from .pixel_losses import (
     cospgd,
@@ -22,7 +20,6 @@ from .pixel_losses import (
     masked_cross_entropy,
     segpgd,
 )
-from .published_objective import PublishedObjective
 
 
 @dataclass(frozen=True)

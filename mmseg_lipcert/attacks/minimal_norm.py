@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from .ball import Ball, norms, per_image
+from .objectives import QuotaObjective
 from .pgd import LogitsOf, direction
-from .quota_objective import QuotaObjective
 
 # Share of the steps that search for the size of the norm; the others refine.
 _SEARCH = 0.6

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .ball import Ball, norms, per_image
 from .found import Found
-from .objective import Objective
+from .objectives import Objective
 
 LogitsOf = Callable[[Tensor], Tensor]
 

@@ -24,21 +24,21 @@ What counts, in every function here:
   In a cell of mixed labels, whatever would help the defender is not credited.
 """
 
-from .binomial import required_draws, smoothing_radius
-from .corrections import holm_threshold
-from .entries import image_entry
+from .dataset_summary import dataset_summary
+from .image_entry import image_entry
 from .iou import dataset_worst_case_iou
 from .margins import entry_costs, flip_costs, predicted_labels
-from .metric_level import metric_level_bound
 from .queries import METRICS, pixel_radius_map, robustness_radius, worst_case
 from .region import Region
 from .region_query import RegionQuery
 from .regions import change_curve, fabrication_radii, vanishing_regions
-from .smoothing_entry import smoothing_entry
-from .smoothing_maps import certified_labels, radius_map
-from .smoothing_settings import SmoothingSettings
-from .smoothing_summary import smoothing_summary
-from .summary import dataset_summary
+from .smoothing.binomial import required_draws, smoothing_radius
+from .smoothing.corrections import holm_threshold
+from .smoothing.dataset_summary import smoothing_summary
+from .smoothing.image_entry import smoothing_entry
+from .smoothing.maps import certified_labels, radius_map
+from .smoothing.metric_level import metric_level_bound
+from .smoothing.settings import SmoothingSettings
 
 __all__ = [
     "METRICS",

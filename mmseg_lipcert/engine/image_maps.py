@@ -12,7 +12,7 @@ from mmseg_lipcert.certificates import radius_map as hits_radius_map
 from mmseg_lipcert.certificates.cells import cell_indices, repeat_labels
 
 if TYPE_CHECKING:
-    from mmseg_lipcert.smoothing import ClassHierarchy
+    from mmseg_lipcert.certificates.smoothing import ClassHierarchy
 
 
 def prediction_map(sample: BaseDataElement) -> np.ndarray:

@@ -11,7 +11,7 @@ from mmseg_lipcert.certificates import SmoothingSettings
 from .certificate_file import certificate_frame, named_classes
 
 if TYPE_CHECKING:
-    from mmseg_lipcert.smoothing import ClassHierarchy
+    from mmseg_lipcert.certificates.smoothing import ClassHierarchy
 
 
 def build_smoothing_certificate(

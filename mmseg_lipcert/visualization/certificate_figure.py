@@ -10,7 +10,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from mmseg_lipcert.certificates.smoothing_maps import ABSTAIN
+from mmseg_lipcert.certificates.smoothing.maps import ABSTAIN
 
 _VOID = (0, 0, 0)
 

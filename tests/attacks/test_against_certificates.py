@@ -12,7 +12,7 @@ from mmseg_lipcert.attacks import (
     strongest,
 )
 from mmseg_lipcert.attacks.ball import norms
-from mmseg_lipcert.attacks.error_objective import ErrorObjective
+from mmseg_lipcert.attacks.objectives.error_objective import ErrorObjective
 from mmseg_lipcert.certificates import robustness_radius, worst_case
 
 

@@ -6,6 +6,7 @@ from mmseg.structures import SegDataSample
 
 from mmseg_lipcert.certificates import SmoothingSettings, flip_costs
 from mmseg_lipcert.certificates import radius_map as hits_radius_map
+from mmseg_lipcert.certificates.smoothing import ClassHierarchy
 from mmseg_lipcert.engine.image_maps import (
     half_precision,
     lipschitz_maps,
@@ -14,7 +15,6 @@ from mmseg_lipcert.engine.image_maps import (
     smoothed_radius_map,
     smoothing_maps,
 )
-from mmseg_lipcert.smoothing import ClassHierarchy
 
 
 def sample(logits, size, stride, **meta):

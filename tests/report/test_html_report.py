@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmseg_lipcert.certificates.smoothing import ClassHierarchy
 from mmseg_lipcert.report import write_html_report
-from mmseg_lipcert.smoothing import ClassHierarchy
 
 from .page import Page
 

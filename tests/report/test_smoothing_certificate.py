@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from mmseg_lipcert.certificates import SmoothingSettings, smoothing_entry, smoothing_summary
+from mmseg_lipcert.certificates.smoothing import ClassHierarchy
 from mmseg_lipcert.report import (
     CERTIFICATE_SCHEMA,
     build_smoothing_certificate,
@@ -12,7 +13,6 @@ from mmseg_lipcert.report import (
     class_table,
     overview_table,
 )
-from mmseg_lipcert.smoothing import ClassHierarchy
 
 CLASSES = ("road", "car", "sky")
 MODEL = dict(type="EncoderDecoder", config="a.py", checkpoint="a.pth", weights_sha256="0")

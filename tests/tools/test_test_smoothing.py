@@ -15,7 +15,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 
-from mmseg_lipcert.certificates.binomial import required_draws
+from mmseg_lipcert.certificates.smoothing.binomial import required_draws
 from mmseg_lipcert.report import CERTIFICATE_SCHEMA
 from mmseg_lipcert.utils.cli import CommandLineError
 

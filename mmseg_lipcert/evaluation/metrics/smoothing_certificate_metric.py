@@ -6,7 +6,7 @@ from typing import Any
 from mmseg.registry import METRICS
 
 from mmseg_lipcert.certificates import SmoothingSettings, smoothing_entry, smoothing_summary
-from mmseg_lipcert.smoothing import ClassHierarchy
+from mmseg_lipcert.certificates.smoothing import ClassHierarchy
 
 from .certificate_metric import CertificateMetric
 

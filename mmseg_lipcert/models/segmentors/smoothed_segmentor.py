@@ -13,7 +13,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from mmseg_lipcert.smoothing import (
+from mmseg_lipcert.certificates.smoothing import (
     HIERARCHIES,
     ClassHierarchy,
     ClassVotes,
@@ -44,8 +44,8 @@ class SmoothedSegmentor(BaseTTAModel):
 
     The noise is added in float32 to the image as the dataset gives it, before the segmentor's own
     preprocessing, and is neither clipped nor rounded. It depends on seed, image and number of the
-    draw only (:func:`mmseg_lipcert.smoothing.draw_noise`). The segmentor is called as it is: whole
-    or sliding windows, any decode head, its own normalization and padding.
+    draw only (:func:`mmseg_lipcert.certificates.smoothing.draw_noise`). The segmentor is called as it
+    is: whole or sliding windows, any decode head, its own normalization and padding.
 
     Args:
         module (dict | nn.Module): The segmentor; checkpoints of it load into this model.

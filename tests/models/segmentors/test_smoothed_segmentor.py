@@ -12,8 +12,8 @@ from mmengine.runner import load_checkpoint
 from scipy.stats import binom, chisquare, norm
 from torch import nn
 
+from mmseg_lipcert.certificates.smoothing import ClassHierarchy, draw_noise
 from mmseg_lipcert.models.segmentors import SmoothedSegmentor
-from mmseg_lipcert.smoothing import ClassHierarchy, draw_noise
 
 from .smoothing_toys import Stump, data_of, image_of
 

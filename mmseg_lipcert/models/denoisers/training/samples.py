@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmseg_lipcert.smoothing import draw_noise
+from mmseg_lipcert.certificates.smoothing import draw_noise
 
 from ..base_denoiser import BaseDenoiser
 

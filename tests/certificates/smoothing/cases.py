@@ -4,7 +4,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mmseg_lipcert.certificates.smoothing_settings import SmoothingSettings
+from mmseg_lipcert.certificates.smoothing.settings import SmoothingSettings
 
 NUM_CLASSES = 3
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from mmseg_lipcert.certificates.corrections import holm_threshold
+from mmseg_lipcert.certificates.smoothing.corrections import holm_threshold
 
 
 def sorted_reference(hits: list[int], n: int, tau: float, alpha: float, correction: str, k: int):

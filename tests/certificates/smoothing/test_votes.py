@@ -1,7 +1,10 @@
 import pytest
 import torch
 
-from mmseg_lipcert.smoothing import ClassVotes
+from mmseg_lipcert.certificates.smoothing import ClassHierarchy, ClassVotes, HitCounter
+
+MAPS = torch.randint(0, 4, (40, 6, 7), generator=torch.Generator().manual_seed(0))
+HIERARCHY = ClassHierarchy(4, [{"low": [0, 1], "high": [2, 3]}])
 
 
 @pytest.mark.parametrize("draws", [5, 300])
@@ -33,3 +36,25 @@ def test_among_equals_the_first_class_leads():
 def test_labels_that_are_no_class_are_refused(label):
     with pytest.raises(ValueError, match=f"labels {min(label, 0)}..{max(label, 0)}; classes"):
         ClassVotes(3, (1, 2), 1).add(torch.tensor([[0, label]]))
+
+
+def count(selected, hierarchy=None):
+    counter = HitCounter(selected, hierarchy)
+    for labels in MAPS:
+        counter.add(labels)
+    return counter.hits
+
+
+def test_hits_are_those_of_all_maps():
+    selected = torch.randint(0, 4, (6, 7), generator=torch.Generator().manual_seed(1))
+    assert torch.equal(count(selected).long(), (MAPS == selected).sum(0))
+
+
+def test_a_class_below_the_chosen_vertex_is_a_hit():
+    low = torch.full((6, 7), 4)
+    assert torch.equal(count(low, HIERARCHY).long(), (MAPS < 2).sum(0))
+
+
+def test_with_a_hierarchy_classes_count_as_without():
+    selected = torch.randint(0, 4, (6, 7), generator=torch.Generator().manual_seed(1))
+    assert torch.equal(count(selected, HIERARCHY), count(selected))

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from mmseg_lipcert.certificates.smoothing_settings import SmoothingSettings
+from mmseg_lipcert.certificates.smoothing.settings import SmoothingSettings
 
 GOOD = dict(sigma=0.25, n0=10, n=100, alpha=0.001, taus=(0.75, 0.6))
 

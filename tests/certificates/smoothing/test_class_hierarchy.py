@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from mmseg_lipcert.smoothing import ClassHierarchy, ClassVotes, HitCounter
-from mmseg_lipcert.smoothing.class_hierarchy import CITYSCAPES, CITYSCAPES_OBSTACLES
+from mmseg_lipcert.certificates.smoothing import ClassHierarchy, ClassVotes, HitCounter
+from mmseg_lipcert.certificates.smoothing.class_hierarchy import CITYSCAPES, CITYSCAPES_OBSTACLES
 
 #: Vertices: classes 0-3, "ab" 4, "cd" 5, root 6.
 SMALL = dict(num_classes=4, levels=[{"ab": [0, 1], "cd": [2, 3]}])

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..validation import check_integer_map, check_labels
+from .binomial import clopper_pearson_radii
+from .maps import check_hits, hit_thresholds, tested_pixels
 from .metric_level import wrong_certificates
-from .radius_table import clopper_pearson_radii
-from .smoothing_maps import check_hits, hit_thresholds, tested_pixels
-from .smoothing_settings import SmoothingSettings
-from .validation import check_integer_map, check_labels
+from .settings import SmoothingSettings
 
 if TYPE_CHECKING:
-    from mmseg_lipcert.smoothing import ClassHierarchy
+    from .class_hierarchy import ClassHierarchy
 
 #: Radii at which the certified accuracy of the radius map is counted.
 CURVE_POINTS = 20

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .margins import label_margins
+from .label_margins import label_margins
 from .quota_objective import QuotaObjective
 
 

@@ -7,13 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmseg_lipcert.certificates import smoothing_maps
-from mmseg_lipcert.certificates.binomial import p_value_table
-from mmseg_lipcert.certificates.dataset_allowance import DatasetAllowance
-from mmseg_lipcert.certificates.smoothing_entry import smoothing_entry
-from mmseg_lipcert.certificates.smoothing_summary import smoothing_summary
+from mmseg_lipcert.certificates.smoothing import maps
+from mmseg_lipcert.certificates.smoothing.binomial import p_value_table
+from mmseg_lipcert.certificates.smoothing.dataset_allowance import DatasetAllowance
+from mmseg_lipcert.certificates.smoothing.dataset_summary import smoothing_summary
+from mmseg_lipcert.certificates.smoothing.image_entry import smoothing_entry
 
-from .smoothing_cases import NUM_CLASSES, images, settings_of
+from .cases import NUM_CLASSES, images, settings_of
 
 PIXELS = 6
 ALL_MAPS = np.array(list(itertools.product(range(NUM_CLASSES), repeat=PIXELS)))
@@ -68,7 +68,7 @@ def test_no_map_within_the_limits_is_below_a_figure(threshold, image, data):
     target = torch.tensor([data.draw(st.lists(st.integers(0, 2), min_size=6, max_size=6))])
     settings = settings_of("metric", taus=(0.5,), alpha=0.5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(smoothing_maps, "metric_level_k", lambda n, tau, alpha: threshold)
+        patch.setattr(maps, "metric_level_k", lambda n, tau, alpha: threshold)
         entry = smoothing_entry(selected, hits, target, clean, settings, NUM_CLASSES)
     row = smoothing_summary([entry])["certified"][0]
     share = p_value_table(30, 0.5)[threshold] * 3 / 0.5

@@ -7,13 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmseg_lipcert.certificates.binomial import p_value_table
-from mmseg_lipcert.certificates.smoothing_entry import smoothing_entry
-from mmseg_lipcert.certificates.smoothing_maps import certified_labels
-from mmseg_lipcert.certificates.smoothing_summary import smoothing_summary
-from mmseg_lipcert.smoothing import ClassHierarchy
+from mmseg_lipcert.certificates.smoothing import ClassHierarchy
+from mmseg_lipcert.certificates.smoothing.binomial import p_value_table
+from mmseg_lipcert.certificates.smoothing.dataset_summary import smoothing_summary
+from mmseg_lipcert.certificates.smoothing.image_entry import smoothing_entry
+from mmseg_lipcert.certificates.smoothing.maps import certified_labels
 
-from .smoothing_cases import NUM_CLASSES, images, settings_of
+from .cases import NUM_CLASSES, images, settings_of
 
 PIXELS = 7
 #: Every map of that many pixels.

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..validation import check_integer_map
+from .binomial import clopper_pearson_radii
 from .corrections import holm_threshold
 from .metric_level import metric_level_k
-from .radius_table import clopper_pearson_radii
-from .smoothing_settings import SmoothingSettings
-from .validation import check_integer_map
+from .settings import SmoothingSettings
 
 if TYPE_CHECKING:
-    from mmseg_lipcert.smoothing import ClassHierarchy
+    from .class_hierarchy import ClassHierarchy
 
 #: Label of pixels that abstain.
 ABSTAIN = 255

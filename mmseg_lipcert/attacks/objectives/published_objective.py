@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .accuracy_objective import AccuracyObjective
-from .margins import label_margins
+from .label_margins import label_margins
 
 PixelLoss = Callable[[Tensor, Tensor, float], Tensor]
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from scipy.stats import binom
 
-from mmseg_lipcert.certificates import corrections, smoothing_maps
-from mmseg_lipcert.certificates.metric_level import metric_level_k, wrong_certificates
-from mmseg_lipcert.certificates.smoothing_entry import smoothing_entry
-from mmseg_lipcert.certificates.smoothing_settings import SmoothingSettings
-from mmseg_lipcert.certificates.smoothing_summary import smoothing_summary
+from mmseg_lipcert.certificates.smoothing import corrections, maps
+from mmseg_lipcert.certificates.smoothing.dataset_summary import smoothing_summary
+from mmseg_lipcert.certificates.smoothing.image_entry import smoothing_entry
+from mmseg_lipcert.certificates.smoothing.metric_level import metric_level_k, wrong_certificates
+from mmseg_lipcert.certificates.smoothing.settings import SmoothingSettings
 
 REPETITIONS, ALPHA = 10_000, 0.1
 #: Three standard deviations of a rate of alpha.
@@ -128,7 +128,7 @@ def test_figures_of_a_dataset(correction, dependence, monkeypatch):
     if correction == "metric":
         # So that a few wrong certificates have to be reckoned with among so few pixels.
         tolerant = functools.partial(metric_level_k, tolerance=0.3)
-        monkeypatch.setattr(smoothing_maps, "metric_level_k", tolerant)
+        monkeypatch.setattr(maps, "metric_level_k", tolerant)
         hits = np.where(hits >= tolerant(N, TAU, settings.alpha_per_event), N, 0)
     else:
         # Without a wrong certificate nothing can fail.

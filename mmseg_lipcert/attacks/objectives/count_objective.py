@@ -3,9 +3,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..ball import norms
 from .accuracy_objective import AccuracyObjective
-from .ball import norms
-from .margins import label_margins
+from .label_margins import label_margins
 
 #: Sharpness of the count, in margins of the dearest pixel that the attack can flip.
 _SHARPNESS = 10.0

@@ -8,7 +8,7 @@ import numpy as np
 
 from .binomial import p_value_table
 from .metric_level import markov_count
-from .smoothing_settings import SmoothingSettings
+from .settings import SmoothingSettings
 
 
 @dataclass(frozen=True)

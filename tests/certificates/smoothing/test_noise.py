@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mmseg_lipcert.smoothing import draw_generator, draw_noise
-from mmseg_lipcert.smoothing import noise as noise_module
-from mmseg_lipcert.smoothing.noise import draw_seed
+from mmseg_lipcert.certificates.smoothing import draw_generator, draw_noise
+from mmseg_lipcert.certificates.smoothing import noise as noise_module
+from mmseg_lipcert.certificates.smoothing.noise import draw_seed
 
 SHAPE = (3, 40, 50)
 

@@ -5,13 +5,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmseg_lipcert.certificates.corrections import holm_threshold
-from mmseg_lipcert.certificates.metric_level import metric_level_k, wrong_certificates
-from mmseg_lipcert.certificates.smoothing_entry import smoothing_entry
-from mmseg_lipcert.certificates.smoothing_maps import certified_labels, radius_map
-from mmseg_lipcert.smoothing import ClassHierarchy
+from mmseg_lipcert.certificates.smoothing import ClassHierarchy
+from mmseg_lipcert.certificates.smoothing.corrections import holm_threshold
+from mmseg_lipcert.certificates.smoothing.image_entry import smoothing_entry
+from mmseg_lipcert.certificates.smoothing.maps import certified_labels, radius_map
+from mmseg_lipcert.certificates.smoothing.metric_level import metric_level_k, wrong_certificates
 
-from .smoothing_cases import NUM_CLASSES, images, settings_of
+from .cases import NUM_CLASSES, images, settings_of
 
 CORRECTIONS = [("holm", 1), ("bonferroni", 1), ("k-fwer", 3), ("metric", 1)]
 #: Vertices: classes 0-2, group of 0 and 1, group of 2, root 5.

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..shares import defined_mean, shares
 from .dataset_allowance import DatasetAllowance
-from .shares import defined_mean, shares
-from .smoothing_settings import SmoothingSettings
+from .settings import SmoothingSettings
 
 _CURVE = " Accuracy curve: per image, with an alpha of its own."
 GUARANTEES = {

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmseg_lipcert.certificates.binomial import p_value_table
-from mmseg_lipcert.certificates.metric_level import (
+from mmseg_lipcert.certificates.smoothing.binomial import p_value_table
+from mmseg_lipcert.certificates.smoothing.metric_level import (
     TOLERANCE,
     metric_level_bound,
     metric_level_k,

@@ -44,8 +44,8 @@ class SmoothedSegmentor(BaseTTAModel):
 
     The noise is added in float32 to the image as the dataset gives it, before the segmentor's own
     preprocessing, and is neither clipped nor rounded. It depends on seed, image and number of the
-    draw only (:func:`mmseg_lipcert.certificates.smoothing.draw_noise`). The segmentor is called as it
-    is: whole or sliding windows, any decode head, its own normalization and padding.
+    draw only (:func:`mmseg_lipcert.certificates.smoothing.draw_noise`). The segmentor is called as
+    it is: whole or sliding windows, any decode head, its own normalization and padding.
 
     Args:
         module (dict | nn.Module): The segmentor; checkpoints of it load into this model.

@@ -40,7 +40,8 @@ from mmseg_lipcert.report.attack_report_tables import (
     attack_table,
     minimal_table,
 )
-from mmseg_lipcert.utils.cli import CommandLineError, describe, load_config, run_main
+from mmseg_lipcert.utils.cli import CommandLineError, load_config
+from mmseg_lipcert.utils.failures import describe, one_line_errors
 from mmseg_lipcert.utils.image_name import image_name
 from mmseg_lipcert.visualization import save_attack_curve, save_attack_scatter
 
@@ -310,6 +311,7 @@ def finish(
     return report
 
 
+@one_line_errors
 def main() -> int:
     """Run the tool; the exit status is 1 if a certificate was refuted."""
     args = parse_args()
@@ -351,4 +353,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    sys.exit(main())

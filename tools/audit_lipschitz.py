@@ -23,7 +23,8 @@ from mmseg_lipcert.engine import CertificationError, check_state_dict
 from mmseg_lipcert.lipschitz import AuditError, LipschitzAudit, audit, interpolation_norm
 from mmseg_lipcert.models.segmentors import LipEncoderDecoder, NativeLogits, preprocessor_norm
 from mmseg_lipcert.report import certificate_json, environment
-from mmseg_lipcert.utils.cli import CommandLineError, describe, load_config, run_main
+from mmseg_lipcert.utils.cli import CommandLineError, load_config
+from mmseg_lipcert.utils.failures import describe, one_line_errors
 
 DEFAULT_SIZE = (256, 512)
 
@@ -237,6 +238,7 @@ def summary(result: dict[str, Any], weights: str) -> str:
     return "\n".join([audited.table(), "", *(f"{k + ':':<22}{v}" for k, v in lines.items())])
 
 
+@one_line_errors
 def main() -> int:
     """Run the tool; return 0 when there is a bound, 1 when there is none."""
     args = parse_args()
@@ -267,4 +269,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run_main(main)
+    sys.exit(main())

@@ -19,13 +19,8 @@ from mmseg_lipcert.engine.certify_cli import (
     request_certification,
 )
 from mmseg_lipcert.lipschitz import AuditError
-from mmseg_lipcert.utils.cli import (
-    CommandLineError,
-    add_common_arguments,
-    describe,
-    load_config,
-    run_main,
-)
+from mmseg_lipcert.utils.cli import CommandLineError, add_common_arguments, load_config
+from mmseg_lipcert.utils.failures import describe, one_line_errors
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -85,6 +80,7 @@ def request_visualization(config: Config, args: argparse.Namespace) -> None:
         config.visualizer["save_dir"] = args.show_dir
 
 
+@one_line_errors
 def main() -> None:
     """Run the tool."""
     args = parse_args()
@@ -131,4 +127,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    sys.exit(main())

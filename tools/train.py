@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import sys
 from pathlib import Path
 
 from mmengine.config import Config
@@ -13,13 +14,8 @@ from mmseg.registry import DATASETS, RUNNERS
 from torch import nn
 from torch.nn.utils import parametrize
 
-from mmseg_lipcert.utils.cli import (
-    CommandLineError,
-    add_common_arguments,
-    describe,
-    load_config,
-    run_main,
-)
+from mmseg_lipcert.utils.cli import CommandLineError, add_common_arguments, load_config
+from mmseg_lipcert.utils.failures import describe, one_line_errors
 
 _NEEDED = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
 
@@ -117,6 +113,7 @@ def warn_about_amp(model: nn.Module) -> None:
         )
 
 
+@one_line_errors
 def main() -> None:
     """Train."""
     args = parse_args()
@@ -139,4 +136,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_main(main)
+    sys.exit(main())

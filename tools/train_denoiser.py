@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from pathlib import Path
 
 import torch
@@ -11,7 +12,8 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import DefaultScope
 
 from mmseg_lipcert.models.denoisers import DiffusersDenoiser
-from mmseg_lipcert.utils.cli import CommandLineError, describe, load_config, run_main
+from mmseg_lipcert.utils.cli import CommandLineError, load_config
+from mmseg_lipcert.utils.failures import describe, one_line_errors
 
 try:
     from mmseg_lipcert.models.denoisers.training import (
@@ -190,6 +192,7 @@ def report(files: list[str], folder: Path) -> None:
     print(f"Model and samples.png in {folder}")
 
 
+@one_line_errors
 def main() -> None:
     """Train."""
     args = parse_args()
@@ -221,4 +224,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_main(main)
+    sys.exit(main())

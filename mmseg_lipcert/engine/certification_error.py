@@ -1,2 +1,5 @@
-class CertificationError(Exception):
+from mmseg_lipcert.utils.user_error import UserError
+
+
+class CertificationError(UserError):
     """A reason why no certificate can be given; its message says what would be right."""

@@ -1,9 +1,9 @@
 """Helpers that belong to no single part of the package.
 
-``mmseg_lipcert.utils.cli`` is imported by its full name only, never here: this package must stay
-importable where the toolbox is missing, to be able to say so.
+``mmseg_lipcert.utils.cli`` and ``failures`` are imported by their full names only, never here: this
+package must stay importable where the toolbox is missing, to be able to say so.
 """
 
-from mmseg_lipcert.utils.toolbox import check_toolbox, register_packages
+from mmseg_lipcert.utils.toolbox import check_toolbox, import_quietly, register_packages
 
-__all__ = ["check_toolbox", "register_packages"]
+__all__ = ["check_toolbox", "import_quietly", "register_packages"]

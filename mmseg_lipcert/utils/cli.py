@@ -1,23 +1,24 @@
-"""What the command-line tools share: arguments, config loading and one-line errors."""
+"""What the command-line tools share: arguments and config loading."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from mmengine.config import Config, DictAction
 
-__all__ = ["CommandLineError", "add_common_arguments", "describe", "load_config", "run_main"]
+from mmseg_lipcert.utils.failures import blame, describe
+from mmseg_lipcert.utils.user_error import UserError
+
+__all__ = ["CommandLineError", "add_common_arguments", "load_config"]
 
 _LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 
 
-class CommandLineError(Exception):
-    """A mistake in what the user gave to a tool; shown as one line, without a traceback."""
+class CommandLineError(UserError):
+    """A mistake in the arguments of a tool."""
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,11 +72,8 @@ def load_config(
     if not path.is_file():
         raise CommandLineError(f"config file {path} does not exist")
     os.environ.setdefault("LOCAL_RANK", str(local_rank))
-    try:
+    with blame(f"cannot load config {path}"):
         config = Config.fromfile(path)
-    # A config is the user's program: whatever it raises is about the user's input.
-    except Exception as error:
-        raise CommandLineError(f"cannot load config {path}: {describe(error)}") from error
     config.launcher = launcher
     if cfg_options:
         try:
@@ -91,28 +89,3 @@ def load_config(
     if Path(config.work_dir).exists() and not Path(config.work_dir).is_dir():
         raise CommandLineError(f"work folder {config.work_dir} is a file, a folder is needed")
     return config
-
-
-def describe(error: BaseException) -> str:
-    """Write an exception as one line: its type and its message without line breaks."""
-    message = " ".join(str(error).split())
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
-
-
-def run_main(main: Callable[[], int | None]) -> NoReturn:
-    """Run a tool and leave the process: user errors become one line on stderr and exit code 2.
-
-    An interruption by the keyboard ends with exit code 130.
-
-    Args:
-        main: The tool. Its return value is the exit code; None means 0.
-    """
-    try:
-        code = main()
-    except CommandLineError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        code = 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        code = 130
-    sys.exit(code or 0)

@@ -1,9 +1,12 @@
 """Which MMSegmentation is installed, and what has to be told to MMEngine about it."""
 
+import io
+import warnings
+from contextlib import redirect_stdout
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
 
-__all__ = ["check_toolbox", "register_packages"]
+__all__ = ["check_toolbox", "import_quietly", "register_packages"]
 
 # Module name -> the two distributions that provide it. They install the same files.
 _DISTRIBUTIONS = {
@@ -54,6 +57,17 @@ def register_packages() -> None:
     for distribution_name in _installed(_DISTRIBUTIONS["mmseg"]):
         MODULE2PACKAGE["mmseg"] = distribution_name
     MODULE2PACKAGE["mmseg_lipcert"] = "mmseg_lipcert"
+
+
+def import_quietly() -> None:
+    """Import MMSegmentation's parts without its remarks on optional packages nobody asked for."""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()) as printed:
+        warnings.filterwarnings("ignore", "Fail to import ``MultiScaleDeformableAttention``")
+        for module in ("mmseg.datasets", "mmseg.models"):
+            import_module(module)
+    for line in printed.getvalue().splitlines():
+        if "Could not import OneDL" not in line:
+            print(line)
 
 
 def _installed(candidates: tuple[str, ...]) -> list[str]:

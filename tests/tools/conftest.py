@@ -12,6 +12,8 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 
 from mmseg_lipcert.datasets.street_scenes import write_street_scenes
+from mmseg_lipcert.utils.cli import CommandLineError
+from mmseg_lipcert.utils.failures import user_line
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """
@@ -63,11 +65,20 @@ def tool_module():
 
 @pytest.fixture
 def run_tool(monkeypatch):
-    """Run ``tools/<name>`` in this process with these arguments; return its exit status."""
+    """Run ``tools/<name>`` in this process with these arguments; return its exit status.
+
+    What the tool would show as one line is raised as a CommandLineError with that line.
+    """
 
     def run(name, *arguments):
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        return load_tool(name).main()
+        try:
+            return load_tool(name).main.__wrapped__()
+        except Exception as error:
+            line = user_line(error)
+            if line is None:
+                raise
+            raise CommandLineError(line) from error
 
     return run
 

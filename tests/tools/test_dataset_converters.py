@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from mmseg_lipcert.utils.cli import CommandLineError
+
 
 def files(root: Path) -> dict[str, bytes]:
     return {
@@ -50,29 +52,23 @@ def test_camvid_twice_is_the_same_as_once(segnet, tmp_path, tool_module):
     assert files(out) == once and len(once) == 12
 
 
-def test_camvid_missing_folder_is_named(segnet, tmp_path, tool_module):
+def test_camvid_missing_folder_is_named(segnet, tmp_path, run_tool):
     (segnet / "CamVid" / "valannot").rename(tmp_path / "elsewhere")
-    with pytest.raises(SystemExit, match=r"^error: no folder \S*CamVid/valannot:"):
-        tool_module("dataset_converters/camvid.py").main(
-            [str(segnet), "--out", str(tmp_path / "out")]
-        )
+    with pytest.raises(CommandLineError, match=r"^no folder \S*CamVid/valannot:"):
+        run_tool("dataset_converters/camvid.py", segnet, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_camvid_image_without_labels_is_named(segnet, tmp_path, tool_module):
+def test_camvid_image_without_labels_is_named(segnet, tmp_path, run_tool):
     (segnet / "CamVid" / "testannot" / "b.png").unlink()
-    with pytest.raises(SystemExit, match=r"error: image \S*test/b\.png has no label file"):
-        tool_module("dataset_converters/camvid.py").main(
-            [str(segnet), "--out", str(tmp_path / "out")]
-        )
+    with pytest.raises(CommandLineError, match=r"image \S*test/b\.png has no label file"):
+        run_tool("dataset_converters/camvid.py", segnet, "--out", tmp_path / "out")
 
 
-def test_camvid_unknown_label_is_named(segnet, tmp_path, tool_module):
+def test_camvid_unknown_label_is_named(segnet, tmp_path, run_tool):
     cv2.imwrite(str(segnet / "CamVid/trainannot/a.png"), np.full((6, 8), 12, np.uint8))
-    with pytest.raises(SystemExit, match=r"error: \S*trainannot/a\.png: .*largest value 12"):
-        tool_module("dataset_converters/camvid.py").main(
-            [str(segnet), "--out", str(tmp_path / "out")]
-        )
+    with pytest.raises(CommandLineError, match=r"\S*trainannot/a\.png: .*largest value 12"):
+        run_tool("dataset_converters/camvid.py", segnet, "--out", tmp_path / "out")
 
 
 def test_street_scenes_tool_writes_and_resumes(tmp_path, capsys, tool_module):
@@ -86,9 +82,9 @@ def test_street_scenes_tool_writes_and_resumes(tmp_path, capsys, tool_module):
     assert "0 scenes written, 3 were there" in capsys.readouterr().out
 
 
-def test_street_scenes_tool_refuses_another_seed(tmp_path, tool_module):
-    tool = tool_module("dataset_converters/street_scenes.py")
+def test_street_scenes_tool_refuses_another_seed(tmp_path, run_tool):
+    tool = "dataset_converters/street_scenes.py"
     arguments = ["--out", str(tmp_path), "--train", "1", "--val", "0", "--test", "0"]
-    tool.main([*arguments, "--size", "64", "128"])
-    with pytest.raises(SystemExit, match="error: .* holds scenes made with"):
-        tool.main([*arguments, "--size", "64", "128", "--seed", "1"])
+    run_tool(tool, *arguments, "--size", 64, 128)
+    with pytest.raises(CommandLineError, match="holds scenes made with"):
+        run_tool(tool, *arguments, "--size", 64, 128, "--seed", 1)

@@ -3,13 +3,8 @@ import os
 
 import pytest
 
-from mmseg_lipcert.utils.cli import (
-    CommandLineError,
-    add_common_arguments,
-    describe,
-    load_config,
-    run_main,
-)
+from mmseg_lipcert.utils.cli import CommandLineError, add_common_arguments, load_config
+from mmseg_lipcert.utils.user_error import UserError
 
 
 @pytest.fixture
@@ -62,7 +57,7 @@ def test_missing_config(config_path):
 )
 def test_broken_config(config_path, text, message):
     config_path.write_text(text)
-    with pytest.raises(CommandLineError, match=message):
+    with pytest.raises(UserError, match=message):
         load_config(config_path)
 
 
@@ -88,40 +83,3 @@ def test_arguments_of_the_stock_tools():
     assert args.cfg_options == {"a.b": 1, "c": [1, 2]}
     assert (args.launcher, args.local_rank) == ("slurm", 2)
     assert parser.parse_args(["--local-rank", "4"]).local_rank == 4
-
-
-def test_a_user_error_is_one_line_and_exit_code_2(capsys):
-    def main():
-        raise CommandLineError("no such\n  file")
-
-    with pytest.raises(SystemExit) as exit_info:
-        run_main(main)
-    assert exit_info.value.code == 2
-    assert capsys.readouterr().err == "error: no such file\n"
-
-
-@pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (1, 1)])
-def test_the_exit_code_of_a_tool(returned, code):
-    with pytest.raises(SystemExit) as exit_info:
-        run_main(lambda: returned)
-    assert exit_info.value.code == code
-
-
-def test_an_interruption_has_no_traceback(capsys):
-    def main():
-        raise KeyboardInterrupt
-
-    with pytest.raises(SystemExit) as exit_info:
-        run_main(main)
-    assert exit_info.value.code == 130
-    assert capsys.readouterr().err == "interrupted\n"
-
-
-def test_other_errors_keep_their_traceback():
-    with pytest.raises(ZeroDivisionError):
-        run_main(lambda: 1 // 0)
-
-
-def test_describe_is_one_line():
-    assert describe(ValueError("two\n  lines")) == "ValueError: two lines"
-    assert describe(KeyError()) == "KeyError"

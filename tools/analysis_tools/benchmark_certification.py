@@ -31,7 +31,8 @@ from mmseg_lipcert.certificates.image_problem import ImageProblem
 from mmseg_lipcert.evaluation.metrics import LipschitzCertificateMetric
 from mmseg_lipcert.models.segmentors import LipEncoderDecoder, NativeLogits
 from mmseg_lipcert.report import certificate_json, environment
-from mmseg_lipcert.utils.cli import CommandLineError, load_config, run_main
+from mmseg_lipcert.utils.cli import CommandLineError, load_config
+from mmseg_lipcert.utils.failures import one_line_errors
 
 DEFAULT_CONFIG = "configs/lip_unet/lip-unet_m_40e_cityscapes-512x1024.py"
 # The constrained layers of a config, replaced by what they are without the constraint.
@@ -301,6 +302,7 @@ def tables(result: dict[str, Any]) -> str:
     )
 
 
+@one_line_errors
 @torch.inference_mode()
 def main() -> None:
     """Run the benchmark."""
@@ -335,4 +337,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_main(main)
+    sys.exit(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import resource
 import statistics
+import sys
 import time
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from prettytable import PrettyTable
 
-from mmseg_lipcert.utils.cli import CommandLineError, describe, load_config, run_main
+from mmseg_lipcert.utils.cli import CommandLineError, load_config
+from mmseg_lipcert.utils.failures import describe, one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,6 +32,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@one_line_errors
 def main() -> None:
     """Measure seconds of the clock and of all cores, per image, and the peak of the memory."""
     args = parse_args()
@@ -71,4 +74,4 @@ def peak_memory() -> float:
 
 
 if __name__ == "__main__":
-    run_main(main)
+    sys.exit(main())

@@ -16,7 +16,8 @@ from prettytable import PrettyTable
 
 from mmseg_lipcert.certificates import SmoothingSettings, smoothing_entry
 from mmseg_lipcert.models.segmentors import SmoothedSegmentor
-from mmseg_lipcert.utils.cli import load_config, run_main
+from mmseg_lipcert.utils.cli import load_config
+from mmseg_lipcert.utils.failures import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,6 +46,7 @@ def timed(work) -> float:
     return time.perf_counter() - started
 
 
+@one_line_errors
 def main() -> None:
     """Measure forward passes with and without smoothing in turn, then the statistics."""
     args = parse_args()
@@ -91,4 +93,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    sys.exit(main())

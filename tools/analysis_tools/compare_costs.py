@@ -9,6 +9,7 @@ weights, ``(z_i - z_j) / |w_i - w_j|`` with the bound of the features, against
 from __future__ import annotations
 
 import argparse
+import sys
 
 import torch
 from mmengine.config import Config
@@ -20,7 +21,8 @@ from prettytable import PrettyTable
 from mmseg_lipcert.certificates import entry_costs, flip_costs, worst_case
 from mmseg_lipcert.engine import check_state_dict
 from mmseg_lipcert.lipschitz import matrix_norm_bound
-from mmseg_lipcert.utils.cli import CommandLineError, load_config, run_main
+from mmseg_lipcert.utils.cli import CommandLineError, load_config
+from mmseg_lipcert.utils.failures import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,6 +49,7 @@ def build(config: Config, checkpoint: str) -> tuple[torch.nn.Module, torch.utils
     return model.eval(), dataset
 
 
+@one_line_errors
 @torch.no_grad()
 def main() -> None:
     """Compare the costs on test images and print the tables."""
@@ -92,4 +95,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_main(main)
+    sys.exit(main())

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from mmseg_lipcert.report import write_html_report
-from mmseg_lipcert.utils.cli import CommandLineError, run_main
+from mmseg_lipcert.utils.cli import CommandLineError
+from mmseg_lipcert.utils.failures import one_line_errors
 
 
+@one_line_errors
 def main() -> None:
     """Write the page and say where it is."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -21,4 +24,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_main(main)
+    sys.exit(main())

@@ -19,6 +19,8 @@ import mmcv
 import numpy as np
 from mmengine.utils import track_iter_progress
 
+from mmseg_lipcert.utils.failures import one_line_errors, work_begins
+
 SPLITS = ("train", "val", "test")
 SEGNET_VOID = 11
 VOID = 255
@@ -71,6 +73,7 @@ def convert_label(path: Path) -> np.ndarray:
 def convert(source: Path, out: Path) -> int:
     """Convert all splits and return the number of images."""
     pairs = find_pairs(source)
+    work_begins()
     for split in SPLITS:
         (out / "img_dir" / split).mkdir(parents=True, exist_ok=True)
         (out / "ann_dir" / split).mkdir(parents=True, exist_ok=True)
@@ -80,6 +83,7 @@ def convert(source: Path, out: Path) -> int:
     return len(pairs)
 
 
+@one_line_errors
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the converter from the command line."""
     parser = argparse.ArgumentParser(
@@ -90,12 +94,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--out", type=Path, default=Path("data/camvid"), help="default: %(default)s"
     )
     args = parser.parse_args(argv)
-    try:
-        count = convert(args.source, args.out)
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    count = convert(args.source, args.out)
     print(f"\n{count} images in {args.out}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

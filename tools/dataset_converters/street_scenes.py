@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmseg_lipcert.datasets import write_street_scenes
+from mmseg_lipcert.utils.failures import one_line_errors
 
 
+@one_line_errors
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the generator from the command line."""
     parser = argparse.ArgumentParser(
@@ -34,12 +36,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
     counts = {"train": args.train, "val": args.val, "test": args.test}
-    try:
-        written = write_street_scenes(args.out, counts, args.seed, tuple(args.size))
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    written = write_street_scenes(args.out, counts, args.seed, tuple(args.size))
     print(f"\n{written} scenes written, {sum(counts.values()) - written} were there: {args.out}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

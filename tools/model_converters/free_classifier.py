@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
@@ -11,7 +12,8 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from mmseg.registry import MODELS
 
 from mmseg_lipcert.engine import check_state_dict
-from mmseg_lipcert.utils.cli import CommandLineError, load_config, run_main
+from mmseg_lipcert.utils.cli import CommandLineError, load_config
+from mmseg_lipcert.utils.failures import one_line_errors
 
 HEAD = "decode_head.conv_seg."
 
@@ -25,6 +27,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@one_line_errors
 def main() -> None:
     """Convert the checkpoint; the network computes the same logits before and after."""
     args = parse_args()
@@ -49,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_main(main)
+    sys.exit(main())

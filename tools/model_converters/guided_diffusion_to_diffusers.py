@@ -17,7 +17,8 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from torch import Tensor
 
-from mmseg_lipcert.utils.cli import CommandLineError, run_main
+from mmseg_lipcert.utils.cli import CommandLineError
+from mmseg_lipcert.utils.failures import one_line_errors
 
 RESIDUAL = {
     "in_layers.0": "norm1",
@@ -202,6 +203,7 @@ def convert(state: dict[str, Tensor], head_channels: int) -> tuple[Blocks, dict[
     return blocks, converted
 
 
+@one_line_errors
 def main() -> None:
     """Convert the checkpoint."""
     args = parse_args()
@@ -229,4 +231,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    sys.exit(main())

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,7 +27,8 @@ from torch import Tensor, nn
 from mmseg_lipcert.lipschitz import AuditError
 from mmseg_lipcert.models.backbones import LipNetEncoder
 from mmseg_lipcert.models.layers import AOCConv2d, AOCConvTranspose2d
-from mmseg_lipcert.utils.cli import CommandLineError, describe, load_config, run_main
+from mmseg_lipcert.utils.cli import CommandLineError, load_config
+from mmseg_lipcert.utils.failures import describe, one_line_errors
 
 # Height and width at which the result is audited; the bound of these layers does not depend on it.
 AUDITED = 64
@@ -364,6 +366,7 @@ def fill(model: nn.Module, weights: PublishedWeights) -> Conversion:
     return conversion
 
 
+@one_line_errors
 @torch.no_grad()
 def main() -> None:
     """Convert, audit the result, and save it."""
@@ -406,4 +409,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_main(main)
+    sys.exit(main())

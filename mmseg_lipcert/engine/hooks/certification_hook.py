@@ -19,7 +19,7 @@ from torch.utils.data import SequentialSampler, Subset
 
 from mmseg_lipcert.evaluation.metrics import CertificateMetric
 from mmseg_lipcert.report import certificate_json, class_table, overview_table, write_html_report
-from mmseg_lipcert.utils.cli import describe
+from mmseg_lipcert.utils.failures import describe
 from mmseg_lipcert.utils.image_name import check_unique
 
 from ..certificate_store import CertificateStore

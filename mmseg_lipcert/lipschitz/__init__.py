@@ -1,18 +1,16 @@
 """Lipschitz constants that are computed from the weights, never declared."""
 
-from mmseg_lipcert.lipschitz.audit import audit
-from mmseg_lipcert.lipschitz.audit_error import AuditError
-from mmseg_lipcert.lipschitz.layer_record import LayerRecord
-from mmseg_lipcert.lipschitz.lipschitz_audit import LipschitzAudit
-from mmseg_lipcert.lipschitz.lower_bound import measured_lower_bound
-from mmseg_lipcert.lipschitz.norms import (
-    conv_norm_bound,
+from .audit import audit
+from .conv_norms import conv_norm_bound
+from .errors import AuditError, UnboundedOperationError
+from .lipschitz_audit import LayerRecord, LipschitzAudit
+from .lower_bound import measured_lower_bound
+from .norms import (
     interpolation_norm,
     matrix_norm_bound,
     preprocessing_norm,
     sliding_window_norm,
 )
-from mmseg_lipcert.lipschitz.unbounded_operation_error import UnboundedOperationError
 
 __all__ = [
     "AuditError",

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from mmseg_lipcert.lipschitz.audit_error import AuditError
-from mmseg_lipcert.lipschitz.composition import Composition
-from mmseg_lipcert.lipschitz.lipschitz_audit import LipschitzAudit
-from mmseg_lipcert.lipschitz.lower_bound import measured_lower_bound
-from mmseg_lipcert.lipschitz.model_state import changed_names, model_state
-from mmseg_lipcert.lipschitz.traced_graph import TracedGraph
+from .composition import Composition
+from .errors import AuditError
+from .lipschitz_audit import LipschitzAudit
+from .lower_bound import measured_lower_bound
+from .model_state import changed_names, model_state
+from .traced_graph import TracedGraph
 
 # Relative difference between the model and its graph that rounding explains.
 _AGREEMENT = 1e-4

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from mmseg_lipcert.lipschitz.audit_error import AuditError
-from mmseg_lipcert.lipschitz.energy import compress, largest, uniform
-from mmseg_lipcert.lipschitz.layer_record import LayerRecord
-from mmseg_lipcert.lipschitz.rules import RULES, Call
-from mmseg_lipcert.lipschitz.traced_graph import TracedGraph, module_path, operation_name
-from mmseg_lipcert.lipschitz.unbounded_operation_error import UnboundedOperationError
+from .energy import compress, largest, uniform
+from .errors import AuditError, UnboundedOperationError
+from .lipschitz_audit import LayerRecord
+from .rules import RULES, Call
+from .traced_graph import TracedGraph, module_path, operation_name
 
 # Relative margin for the rounding of the recursion's float64 arithmetic.
 _ROUNDING = 1 + 1e-10

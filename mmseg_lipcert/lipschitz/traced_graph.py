@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.fx import Node
 from torch.utils import _pytree as pytree
 
-from mmseg_lipcert.lipschitz.audit_error import AuditError
-from mmseg_lipcert.lipschitz.unbounded_operation_error import UnboundedOperationError
+from .errors import AuditError, UnboundedOperationError
 
 # Other names under which PyTorch dispatches the same operation, with the same arguments.
 _ALIASES = {

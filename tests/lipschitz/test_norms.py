@@ -17,7 +17,7 @@ from mmseg_lipcert.lipschitz import (
     preprocessing_norm,
     sliding_window_norm,
 )
-from mmseg_lipcert.lipschitz.norms import conv_group_bounds
+from mmseg_lipcert.lipschitz.conv_norms import conv_group_bounds
 
 
 def random_conv(rng, padding_mode="zeros"):

@@ -3,24 +3,7 @@
 No rule, no certificate.
 """
 
-from mmseg_lipcert.lipschitz.rules import (
-    arithmetic,
-    elementwise,
-    linear,
-    pooling,
-    selection,
-)
-from mmseg_lipcert.lipschitz.rules.call import Call
-from mmseg_lipcert.lipschitz.rules.registry import RULES, ResultWeight, Rule
+from . import arithmetic, elementwise, linear, pooling, selection  # noqa: F401
+from .call import RULES, Call, ResultWeight, Rule, rule
 
-__all__ = [
-    "RULES",
-    "Call",
-    "ResultWeight",
-    "Rule",
-    "arithmetic",
-    "elementwise",
-    "linear",
-    "pooling",
-    "selection",
-]
+__all__ = ["RULES", "Call", "ResultWeight", "Rule", "rule"]

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from mmseg_lipcert.lipschitz.energy import maximum_over, reduce_to
-from mmseg_lipcert.lipschitz.rules.call import Call, constant
-from mmseg_lipcert.lipschitz.rules.registry import rule
-from mmseg_lipcert.lipschitz.rules.residual import centering_dims, match_residual
+from ..energy import maximum_over, reduce_to
+from .call import Call, constant, rule
+from .residual import centering_dims, match_residual
 
 
 @rule("add", "sub", "rsub")

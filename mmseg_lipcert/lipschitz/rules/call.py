@@ -1,7 +1,8 @@
-"""One operation of the traced graph, as its rule sees it."""
+"""One operation of the traced graph as its rule sees it, and the table of the rules."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,9 +10,9 @@ from torch import Tensor
 from torch.fx import Node
 from torch.utils import _pytree as pytree
 
-from mmseg_lipcert.lipschitz.layer_record import LayerRecord
-from mmseg_lipcert.lipschitz.traced_graph import TracedGraph, module_path, operation_name
-from mmseg_lipcert.lipschitz.unbounded_operation_error import UnboundedOperationError
+from ..errors import UnboundedOperationError
+from ..lipschitz_audit import LayerRecord
+from ..traced_graph import TracedGraph, module_path, operation_name
 
 
 class Call:
@@ -104,3 +105,30 @@ class Call:
 def constant(value: Any) -> Tensor:
     """Return a constant argument (tensor or number) as a float64 tensor on the CPU."""
     return torch.as_tensor(value).detach().clone().to("cpu", torch.float64)
+
+
+def pair(value: int | list[int]) -> tuple[int, int]:
+    """Return the values for rows and columns of an argument that may be one number."""
+    sizes = [value] if isinstance(value, int) else list(value)
+    return (sizes[0], sizes[-1])
+
+
+# Weight of the result, or of each used result by index, for operations with several results.
+ResultWeight = Tensor | dict[int, Tensor]
+
+# A rule returns what it adds to the weights of the operation's sources (or of tensors further
+# upstream, where it bounds several operations jointly).
+Rule = Callable[[Call, ResultWeight], list[tuple[Node, Tensor]]]
+
+RULES: dict[str, Rule] = {}
+
+
+def rule(*operations: str) -> Callable[[Rule], Rule]:
+    """Register a rule for ATen operations, named without namespace and overload."""
+
+    def register(function: Rule) -> Rule:
+        for operation in operations:
+            RULES[f"aten::{operation}"] = function
+        return function
+
+    return register

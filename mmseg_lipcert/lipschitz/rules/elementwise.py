@@ -7,9 +7,8 @@ import math
 from torch import Tensor
 from torch.fx import Node
 
-from mmseg_lipcert.lipschitz.energy import maximum_over, reduce_to
-from mmseg_lipcert.lipschitz.rules.call import Call, constant
-from mmseg_lipcert.lipschitz.rules.registry import ResultWeight, rule
+from ..energy import maximum_over, reduce_to
+from .call import Call, ResultWeight, constant, rule
 
 # Largest slope of each activation; discontinuous ones (hardshrink, threshold, softplus, which
 # switches branches at 20) have none.

@@ -8,15 +8,10 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from mmseg_lipcert.lipschitz.energy import maximum_over
-from mmseg_lipcert.lipschitz.norms import (
-    circular_conv_group_bounds,
-    conv_group_bounds,
-    interpolation_axis_norm,
-    matrix_norm_bound,
-)
-from mmseg_lipcert.lipschitz.rules.call import Call, constant
-from mmseg_lipcert.lipschitz.rules.registry import rule
+from ..conv_norms import circular_conv_group_bounds, conv_group_bounds
+from ..energy import maximum_over
+from ..norms import interpolation_axis_norm, matrix_norm_bound
+from .call import Call, constant, pair, rule
 
 
 @rule("conv2d", "conv_transpose2d", "convolution")
@@ -34,7 +29,7 @@ def convolution(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
     transposed = call.operation == "aten::conv_transpose2d" or call.arguments.get("transposed")
     kernel = constant(call["weight"])
     groups = int(call["groups"])
-    stride, dilation = _pair(call["stride"]), _pair(call["dilation"])
+    stride, dilation = pair(call["stride"]), pair(call["dilation"])
     circular = None if transposed else _circular_padding(call, source)
     if circular is None:
 
@@ -64,11 +59,6 @@ def convolution(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
     channels = call.shape(source)[1]
     spread = energy[:, None].expand(groups, channels // groups).reshape(1, channels, 1, 1)
     return [(source, spread if groups > 1 else spread[:, :1])]
-
-
-def _pair(value: int | list[int]) -> tuple[int, int]:
-    sizes = [value] if isinstance(value, int) else list(value)
-    return (sizes[0], sizes[-1])
 
 
 def _circular_padding(

@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.fx import Node
 
-from mmseg_lipcert.lipschitz.energy import compress, largest, maximum_over
-from mmseg_lipcert.lipschitz.norms import matrix_norm_bound
-from mmseg_lipcert.lipschitz.rules.call import Call
-from mmseg_lipcert.lipschitz.rules.registry import ResultWeight, rule
+from ..energy import compress, largest, maximum_over
+from ..norms import matrix_norm_bound
+from .call import Call, ResultWeight, pair, rule
 
 
 @rule("max_pool2d", "max_pool2d_with_indices")
@@ -29,9 +28,9 @@ def max_pool(call: Call, weight: ResultWeight) -> list[tuple[Node, Tensor]]:
             raise call.unbounded("the indices of a max pooling are not continuous")
         weight = weight[0]
     kernel, padding, dilation = (
-        _pair(call[name]) for name in ("kernel_size", "padding", "dilation")
+        pair(call[name]) for name in ("kernel_size", "padding", "dilation")
     )
-    stride = _pair(call["stride"]) if call["stride"] else kernel
+    stride = pair(call["stride"]) if call["stride"] else kernel
     height, width = call.shape(source)[-2:]
     rows, columns = call.shape()[-2:]
     lead = weight.shape[:-2]
@@ -70,8 +69,8 @@ def avg_pool(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
 def _axis_pooling(call: Call, axis: int, result: int) -> Callable[[Tensor], Tensor]:
     if call.operation != "aten::avg_pool2d":
         return lambda basis: F.adaptive_avg_pool2d(basis, (result, 1))
-    kernel, padding = _pair(call["kernel_size"]), _pair(call["padding"])
-    stride = _pair(call["stride"]) if call["stride"] else kernel
+    kernel, padding = pair(call["kernel_size"]), pair(call["padding"])
+    stride = pair(call["stride"]) if call["stride"] else kernel
     return lambda basis: F.avg_pool2d(
         basis,
         (kernel[axis], 1),
@@ -86,8 +85,3 @@ def _axis_pooling(call: Call, axis: int, result: int) -> Callable[[Tensor], Tens
 def _axis_norm(size: int, pooling: Callable[[Tensor], Tensor]) -> float:
     basis = torch.eye(size, dtype=torch.float64).view(size, 1, size, 1)
     return matrix_norm_bound(pooling(basis).reshape(size, -1))
-
-
-def _pair(value: int | list[int]) -> tuple[int, int]:
-    sizes = [value] if isinstance(value, int) else list(value)
-    return (sizes[0], sizes[-1])

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from mmseg_lipcert.lipschitz.norms import conv_group_bounds, matrix_norm_bound
-from mmseg_lipcert.lipschitz.rules.call import Call, constant
-from mmseg_lipcert.lipschitz.rules.elementwise import activation_slopes
+from ..conv_norms import conv_group_bounds
+from ..norms import matrix_norm_bound
+from .call import Call, constant, pair
+from .elementwise import activation_slopes
 
 _SUMS = ("aten::add", "aten::sub", "aten::rsub")
 
@@ -176,17 +177,17 @@ def _adjoint_pair(
     if len(first.shape()) != 4:  # of one image without a batch, other dimensions are channels
         return None
     kernel = constant(first["weight"])
-    geometry = [_pair(first[name]) for name in ("stride", "dilation", "padding")]
+    geometry = [pair(first[name]) for name in ("stride", "dilation", "padding")]
     groups = int(first["groups"])
     adjoint = constant(outer["weight"])
     if int(outer["groups"]) != groups:
         return None
     if outer.operation == "aten::conv_transpose2d":
-        other = [_pair(outer[name]) for name in ("stride", "dilation", "padding")]
+        other = [pair(outer[name]) for name in ("stride", "dilation", "padding")]
     elif outer.operation == "aten::conv2d" and not isinstance(outer["padding"], str):
         # At stride 1 a convolution is the transposed one of the flipped, transposed kernel.
         stride, dilation, padding = (
-            _pair(outer[name]) for name in ("stride", "dilation", "padding")
+            pair(outer[name]) for name in ("stride", "dilation", "padding")
         )
         if stride != (1, 1):
             return None
@@ -199,8 +200,3 @@ def _adjoint_pair(
         return None
     stride, dilation, _ = geometry
     return kernel, adjoint, lambda w: float(conv_group_bounds(w, stride, dilation, groups).max())
-
-
-def _pair(value: int | list[int]) -> tuple[int, int]:
-    sizes = [value] if isinstance(value, int) else list(value)
-    return (sizes[0], sizes[-1])

@@ -15,9 +15,8 @@ from torch import Tensor
 from torch.fx import Node
 from torch.utils import _pytree as pytree
 
-from mmseg_lipcert.lipschitz.energy import compress, largest, reduce_to
-from mmseg_lipcert.lipschitz.rules.call import Call
-from mmseg_lipcert.lipschitz.rules.registry import ResultWeight, rule
+from ..energy import compress, largest, reduce_to
+from .call import Call, ResultWeight, rule
 
 PERMUTATIONS = (
     "view",

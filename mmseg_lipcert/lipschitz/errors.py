@@ -1,6 +1,10 @@
-"""The error of an operation that has no rule."""
+"""Why a model has no audited bound."""
 
-from mmseg_lipcert.lipschitz.audit_error import AuditError
+from ..utils.user_error import UserError
+
+
+class AuditError(UserError):
+    """A model has no audited Lipschitz bound, hence no certificate."""
 
 
 class UnboundedOperationError(AuditError):

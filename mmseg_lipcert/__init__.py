@@ -1,17 +1,17 @@
 """Robustness certificates for semantic segmentation, as a plugin for MMSegmentation 1.x.
 
-Importing the package registers its components in ``mmseg.registry``; configs do it with
-``custom_imports = dict(imports=["mmseg_lipcert"])``.
+The mathematics, ``mmseg_lipcert.certificates`` and ``mmseg_lipcert.lipschitz``, loads PyTorch,
+NumPy and SciPy only. ``mmseg_lipcert.registration`` registers everything else in
+``mmseg.registry``; configs do ``custom_imports = dict(imports=["mmseg_lipcert.registration"])``.
 """
 
-from mmseg_lipcert.utils.toolbox import check_toolbox, import_quietly, register_packages
-from mmseg_lipcert.version import __version__
+import sys
+from importlib.util import find_spec
 
-# Before anything that imports the toolbox, so that a missing one is explained.
-check_toolbox()
-register_packages()
-import_quietly()
+from .version import __version__
 
-from mmseg_lipcert import datasets, engine, evaluation, models  # noqa: E402
+__all__ = ["__version__"]
 
-__all__ = ["__version__", "datasets", "engine", "evaluation", "models"]
+# Configs may name the package alone: MMEngine then imports it while it reads them.
+if "mmengine" in sys.modules and find_spec("mmseg"):
+    from . import registration  # noqa: F401

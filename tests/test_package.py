@@ -11,6 +11,11 @@ import mmseg_lipcert
 
 PACKAGE = Path(mmseg_lipcert.__file__).parent
 
+TOOLBOX = {
+    *("mmseg", "mmengine", "mmcv", "orthogonium", "diffusers", "transformers"),
+    *("matplotlib", "PIL", "cv2", "jinja2", "onnxruntime"),
+}
+
 BLOCK = """
 import sys
 
@@ -20,7 +25,7 @@ class Blocker:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Blocker())
-import mmseg_lipcert
+import {imported}
 """
 
 
@@ -29,28 +34,68 @@ def run_python(code: str, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=PACKAGE.parent)
 
 
-def test_import_registers_and_warns_of_nothing_of_ours():
-    names = ["TemperatureCrossEntropyLoss", "LipEncoderDecoder", "CamVidDataset"]
-    code = f"""
-import mmseg_lipcert
-from mmseg.registry import DATASETS, MODELS
-print([name for name in {names} if name not in MODELS and name not in DATASETS])
+REGISTERED = """
+from mmseg.registry import DATASETS, METRICS, MODELS
+names = {
+    "LipEncoderDecoder": MODELS, "DiffusersDenoiser": MODELS, "TemperatureCrossEntropyLoss": MODELS,
+    "CamVidDataset": DATASETS, "LipschitzCertificateMetric": METRICS,
+}
+print([name for name, registry in names.items() if name not in registry])
 """
-    result = run_python(code, "-W", "always")
+
+CONFIG = """
+from mmengine.config import Config
+Config.fromfile({path!r})
+"""
+
+
+def test_registration_registers_and_warns_of_nothing_of_ours():
+    result = run_python(f"import mmseg_lipcert.registration\n{REGISTERED}", "-W", "always")
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == "[]"
     assert str(PACKAGE) not in result.stderr
 
 
-@pytest.mark.parametrize("module", ["mmengine", "mmcv", "mmseg"])
-def test_a_missing_toolbox_is_explained(module):
-    result = run_python(BLOCK.format(module=module))
+def test_configs_register_also_after_the_mathematics(tmp_path):
+    path = tmp_path / "config.py"
+    path.write_text('custom_imports = dict(imports=["mmseg_lipcert.registration"])')
+    code = CONFIG.format(path=str(path)) + REGISTERED
+    result = run_python(f"import mmseg_lipcert.certificates\n{code}")
+    assert result.stdout.splitlines()[-1:] == ["[]"], result.stderr
+
+
+def test_configs_that_import_the_package_alone_register(tmp_path):
+    path = tmp_path / "config.py"
+    path.write_text('custom_imports = dict(imports=["mmseg_lipcert"])')
+    result = run_python(CONFIG.format(path=str(path)) + REGISTERED)
+    assert result.stdout.splitlines()[-1:] == ["[]"], result.stderr
+
+
+@pytest.mark.parametrize(
+    "module, imported",
+    [("mmengine", "apis"), ("mmcv", "registration"), ("mmseg", "registration")],
+)
+def test_a_missing_toolbox_is_explained(module, imported):
+    result = run_python(BLOCK.format(module=module, imported=f"mmseg_lipcert.{imported}"))
     assert result.returncode == 1
     message = result.stderr[result.stderr.rindex("ImportError") :]
     assert f"the module '{module}' cannot be imported" in message
     assert 'pip install "mmseg_lipcert[onedl]"' in message
     assert 'pip install "mmseg_lipcert[openmmlab]"' in message
     assert "each breaks the other" in message
+
+
+def test_the_mathematics_load_no_toolbox():
+    code = """
+import sys
+import mmseg_lipcert.certificates.smoothing, mmseg_lipcert.lipschitz
+print(*{name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names)
+"""
+    result = run_python(code)
+    assert result.returncode == 0, result.stderr
+    loaded = set(result.stdout.split())
+    assert {"torch", "numpy", "scipy"} <= loaded
+    assert not loaded & TOOLBOX
 
 
 def test_the_model_index_lists_every_metafile():

@@ -1,4 +1,4 @@
-custom_imports = dict(imports=["mmseg_lipcert"])
+custom_imports = dict(imports=["mmseg_lipcert.registration"])
 default_scope = "mmseg"
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -23,7 +23,8 @@ def load(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.setenv(NAMES[name], str(root))
     child = root / "config.py"
     base = (CONFIGS / f"{name}.py").as_posix()
-    child.write_text(f'_base_ = ["{base}"]\ncustom_imports = dict(imports=["mmseg_lipcert"])\n')
+    imports = 'custom_imports = dict(imports=["mmseg_lipcert.registration"])'
+    child.write_text(f'_base_ = ["{base}"]\n{imports}\n')
     return Config.fromfile(child)
 
 

@@ -20,7 +20,7 @@ SCRIPT = ROOT / "tools" / "train.py"
 
 CONFIG = """
 default_scope = "mmseg"
-custom_imports = dict(imports=["mmseg_lipcert"])
+custom_imports = dict(imports=["mmseg_lipcert.registration"])
 dataset = dict(
     type="BaseSegDataset",
     data_root="data",

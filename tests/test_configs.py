@@ -7,6 +7,10 @@ import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
+from mmseg_lipcert.utils import register_packages
+
+register_packages()
+
 ROOT = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(path for path in ROOT.glob("*/*.py") if path.parent.name != "_base_")
 MODEL_CONFIGS = [path for path in CONFIGS if not path.stem.endswith("_certify")]
@@ -25,7 +29,7 @@ def certify_variant(path):
 @pytest.mark.parametrize("path", MODEL_CONFIGS, ids=name)
 def test_model_builds_for_its_data(path, mmseg_scope):
     config = Config.fromfile(path)
-    assert config.custom_imports.imports == ["mmseg_lipcert"]
+    assert config.custom_imports.imports == ["mmseg_lipcert.registration"]
     model = MODELS.build(config.model)
     assert model.num_classes == config.num_classes
     assert tuple(config.model.data_preprocessor.size) == tuple(config.crop_size)

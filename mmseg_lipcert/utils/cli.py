@@ -9,8 +9,9 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
-from mmseg_lipcert.utils.failures import blame, describe
-from mmseg_lipcert.utils.user_error import UserError
+from .failures import blame, describe
+from .toolbox import register_packages
+from .user_error import UserError
 
 __all__ = ["CommandLineError", "add_common_arguments", "load_config"]
 
@@ -72,6 +73,7 @@ def load_config(
     if not path.is_file():
         raise CommandLineError(f"config file {path} does not exist")
     os.environ.setdefault("LOCAL_RANK", str(local_rank))
+    register_packages()
     with blame(f"cannot load config {path}"):
         config = Config.fromfile(path)
     config.launcher = launcher

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmseg_lipcert.certificates.smoothing import spawn_generators
+
 from .padding import pad_to
 from .resolution_strategy import Denoise, ResolutionStrategy
 from .tiling import blending_window, tile_starts
@@ -49,8 +51,9 @@ class TileStrategy(ResolutionStrategy):
             for left in tile_starts(padded.shape[3], wide, self.overlap)
         ]
         places = [(number, *corner) for number in range(len(images)) for corner in corners]
+        # A generator for each tile: what it draws depends on its image, not on its batch.
         children = generators and [
-            child for parent in generators for child in _children(parent, len(corners))
+            child for parent in generators for child in spawn_generators(parent, len(corners))
         ]
         window = blending_window(self.size, self.overlap, images.device)
         total = torch.zeros_like(padded)
@@ -64,9 +67,3 @@ class TileStrategy(ResolutionStrategy):
                 total[n, :, y : y + tall, x : x + wide] += tile * window
                 weight[n, :, y : y + tall, x : x + wide] += window
         return (total / weight)[:, :, :height, :width]
-
-
-def _children(parent: torch.Generator, count: int) -> list[torch.Generator]:
-    """A generator for each tile: what it draws depends on its image, not on its batch."""
-    seeds = torch.randint(2**62, (count,), generator=parent, device=parent.device)
-    return [torch.Generator(parent.device).manual_seed(seed) for seed in seeds.tolist()]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from mmseg_lipcert.certificates.smoothing import (
     HIERARCHIES,
     ClassHierarchy,
     ClassVotes,
+    DrawRandomness,
     HitCounter,
     draw_generator,
     draw_noise,
@@ -24,13 +25,10 @@ from mmseg_lipcert.certificates.smoothing import (
 from mmseg_lipcert.utils.image_name import image_name
 
 from .base_classifier import BaseClassifier
+from .repeated_draws import DependentDrawsError, RepeatedDraws, Run
 
 # Seconds between two lines of progress within an image.
 _PROGRESS = 30.0
-
-# Share of the pixels whose label may change with the other images of a batch: two logits that tie
-# up to rounding, where a GPU adds in any order. More means that draws are not independent.
-_TIES = 1e-4
 
 
 @MODELS.register_module()
@@ -44,8 +42,12 @@ class SmoothedSegmentor(BaseTTAModel):
 
     The noise is added in float32 to the image as the dataset gives it, before the segmentor's own
     preprocessing, and is neither clipped nor rounded. It depends on seed, image and number of the
-    draw only (:func:`mmseg_lipcert.certificates.smoothing.draw_noise`). The segmentor is called as
-    it is: whole or sliding windows, any decode head, its own normalization and padding.
+    draw only (:func:`mmseg_lipcert.certificates.smoothing.draw_noise`), and so does whatever
+    segmentor and denoiser draw from the global random generators
+    (:class:`mmseg_lipcert.certificates.smoothing.DrawRandomness`); those that do so get one draw
+    per forward pass. The segmentor is called as it is: whole or sliding windows, any decode head,
+    its own normalization and padding. Draws are repeated to see that they are independent
+    (:class:`RepeatedDraws`).
 
     Args:
         module (dict | nn.Module): The segmentor; checkpoints of it load into this model.
@@ -109,8 +111,8 @@ class SmoothedSegmentor(BaseTTAModel):
         for name, value in dict(sigma=sigma, scale=1 if scale is None else scale).items():
             if not 0 < value < float("inf"):
                 raise ValueError(f"{name} must be a positive number, got {value}")
-        for name, value in dict(n0=n0, n=n, draws_per_batch=draws_per_batch or 1).items():
-            if value < 1:
+        for name, value in dict(n0=n0, n=n, draws_per_batch=draws_per_batch).items():
+            if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if noise_at not in ("original", "network"):
             raise ValueError(f"noise_at must be 'original' or 'network', got {noise_at!r}")
@@ -139,7 +141,10 @@ class SmoothedSegmentor(BaseTTAModel):
                 f"the hierarchy groups {self.hierarchy.num_classes} classes, the model has "
                 f"{self.num_classes}"
             )
-        self._independent = False
+        #: Called with the reason when draws turn out not to be independent.
+        self.void: Callable[[str], None] | None = None
+        self._repeated = RepeatedDraws()
+        self._random = False
         #: Transforms of the test pipeline that run behind the noise; the certification hook sets
         #: them.
         self.transforms: Sequence[dict] = ()
@@ -182,7 +187,8 @@ class SmoothedSegmentor(BaseTTAModel):
             metainfo ``smoothing``: sigma, n0, n, forward_passes and seconds_forward.
 
         Raises:
-            ValueError: If an image is not uint8, or the draws of a batch influence each other.
+            DependentDrawsError: If draws influence each other or a state survives a call.
+            ValueError: If an image is not uint8.
             RuntimeError: In training mode.
         """
         if any(part.training for part in self.modules()):
@@ -191,6 +197,26 @@ class SmoothedSegmentor(BaseTTAModel):
             self._smooth(image, sample)
             for image, sample in zip(data["inputs"], data["data_samples"], strict=True)
         ]
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Repeat a draw at the end of a run, in every process.
+
+        Raises:
+            DependentDrawsError: If its labels have changed, in any process.
+        """
+        reason = None
+        try:
+            self._repeated.finish(lambda image: self._runner(*image))
+        except DependentDrawsError as error:
+            reason = str(error)
+        if _sum_over_processes(torch.tensor(int(reason is not None))):
+            self._refuse(reason or "draws of another process are not independent")
+
+    def _refuse(self, reason: str) -> None:
+        if self.void is not None:
+            self.void(reason)
+        raise DependentDrawsError(reason)
 
     def _smooth(self, image: Tensor, sample: SegDataSample) -> SegDataSample:
         if image.dtype != torch.uint8:
@@ -202,18 +228,24 @@ class SmoothedSegmentor(BaseTTAModel):
         name = image_name(sample.img_path, self.image_root)
         device = next(self.module.parameters()).device
         image = image.to(device, torch.float32)
-        clean = self.base_classifier.labels(image[None], sample)[0]
-        votes = ClassVotes(self.num_classes, tuple(clean.shape), self.n0, device)
-        for labels in self._draws(image, sample, name, "select", self.n0):
-            votes.add(labels)
-        counts = votes.counts
-        if self.shard_draws:
-            votes.counts = counts = _sum_over_processes(counts)
-        leaders = votes.leaders()
-        selected = leaders if self.hierarchy is None else self.hierarchy.select(counts)
-        counter = HitCounter(selected, self.hierarchy)
-        for labels in self._draws(image, sample, name, "estimate", self.n):
-            counter.add(labels)
+        clean = self._clean(image, sample, name)
+        run = self._runner(image, sample, name)
+        self._plan_repetition(image)
+        try:
+            votes = ClassVotes(self.num_classes, tuple(clean.shape), self.n0, device)
+            for labels in self._draws(run, image, name, "select", self.n0):
+                votes.add(labels)
+            counts = votes.counts
+            if self.shard_draws:
+                votes.counts = counts = _sum_over_processes(counts)
+            leaders = votes.leaders()
+            selected = leaders if self.hierarchy is None else self.hierarchy.select(counts)
+            counter = HitCounter(selected, self.hierarchy)
+            for labels in self._draws(run, image, name, "estimate", self.n):
+                counter.add(labels)
+            self._repeated.repeat(run, (image, _without_data(sample), name))
+        except DependentDrawsError as error:
+            self._refuse(f"{name}: {error}")
         hits = _sum_over_processes(counter.hits) if self.shard_draws else counter.hits
         sample.set_data(
             {
@@ -239,42 +271,65 @@ class SmoothedSegmentor(BaseTTAModel):
         )
         return sample
 
+    def _clean(self, image: Tensor, sample: SegDataSample, name: str) -> Tensor:
+        """Labels (H, W) of the image without noise and denoiser."""
+        with DrawRandomness(self.seed, name, "model-clean", 0, image.device) as randomness:
+            labels = self.base_classifier.labels(image[None], sample)[0]
+        self._note_randomness(randomness)
+        return labels
+
+    def _runner(self, image: Tensor, sample: SegDataSample, name: str) -> Run:
+        """What runs draws of an image (3, H, W): one forward pass, if it draws nothing itself."""
+        base = self.base_classifier
+
+        def run(stage: str, indices: Sequence[int | None]) -> Tensor:
+            if self._random and len(indices) > 1:
+                return torch.cat([run(stage, [index]) for index in indices])
+            noisy = torch.zeros(len(indices), *image.shape, device=image.device)
+            for pixels, index in zip(noisy, indices, strict=True):
+                if index is not None:
+                    noise = draw_noise(self.seed, name, stage, index, image.shape)
+                    pixels.copy_(noise).mul_(255 * self.sigma).add_(image)
+            numbers = [index or 0 for index in indices]
+            generators = [
+                draw_generator(self.seed, name, f"denoise-{stage}", number) for number in numbers
+            ]
+            with DrawRandomness(
+                self.seed, name, f"model-{stage}", numbers[0], image.device
+            ) as randomness:
+                labels = base.labels(base.denoise(noisy, self.sigma, generators), sample)
+            self._note_randomness(randomness)
+            # Random numbers that a batch shares would couple its draws: each has its own.
+            return run(stage, indices) if randomness.used and len(indices) > 1 else labels
+
+        return run
+
+    def _note_randomness(self, randomness: DrawRandomness) -> None:
+        if randomness.used and not self._random:
+            self._random = True
+            MMLogger.get_current_instance().info(
+                "The base classifier draws random numbers itself: every draw gets its own, one "
+                "draw per forward pass"
+            )
+
     def _draws(
-        self, image: Tensor, sample: SegDataSample, name: str, stage: str, count: int
+        self, run: Run, image: Tensor, name: str, stage: str, count: int
     ) -> Iterator[Tensor]:
         """Label maps (H, W) of this process's draws of a stage."""
-        base = self.base_classifier
-        rank, world = get_dist_info() if self.shard_draws else (0, 1)
-        indices = list(range(rank, count, world))
+        indices = self._share_of(count)
         started = reported = time.perf_counter()
         done = 0
         while done < len(indices):
             batch = indices[done : done + self._batch_size(image)]
-            noise = torch.stack(
-                [draw_noise(self.seed, name, stage, index, image.shape) for index in batch]
-            )
-            generators = [
-                draw_generator(self.seed, name, f"denoise-{stage}", index) for index in batch
-            ]
             try:
-                noisy = noise.to(image.device).mul_(255 * self.sigma).add_(image)
-                among_others = None
-                if len(batch) > 1 and not self._independent:  # once per model
-                    own = [
-                        draw_generator(self.seed, name, f"denoise-{stage}", index)
-                        for index in batch
-                    ]
-                    others = torch.cat([noisy[:1], torch.zeros_like(noisy[1:])])
-                    among_others = base.labels(base.denoise(others, self.sigma, own), sample)[0]
-                maps = base.labels(base.denoise(noisy, self.sigma, generators), sample)
+                maps = run(stage, batch)
             except torch.cuda.OutOfMemoryError:
                 if len(batch) == 1:
                     raise
                 self._fitting = len(batch) // 2
                 torch.cuda.empty_cache()
                 continue
-            if among_others is not None:
-                self._require_independence(maps[0], among_others, name)
+            self._repeated.keep(stage, batch, maps)
             yield from maps
             done += len(batch)
             now = time.perf_counter()
@@ -285,29 +340,35 @@ class SmoothedSegmentor(BaseTTAModel):
                     f"{name}: {done} of {len(indices)} draws ({stage}), {left:.0f} s left"
                 )
 
-    def _require_independence(self, labels: Tensor, among_others: Tensor, name: str) -> None:
-        """Compare the labels of one draw with those of the same draw among black images.
+    def _share_of(self, count: int) -> range:
+        """Numbers of this process's draws of a stage."""
+        rank, world = get_dist_info() if self.shard_draws else (0, 1)
+        return range(rank, count, world)
 
-        The tests are binomial only if the draws are independent: a normalization by the batch's
-        own statistics would couple them.
-        """
-        coupled = any(
-            isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is None
-            for part in self.modules()
-        )
-        share = (labels != among_others).float().mean().item()
-        if coupled or share > _TIES:
-            raise ValueError(
-                f"{name}: {100 * share:.1f}% of the labels of a draw depend on the others in its "
-                "batch (batch normalization without running statistics?), so that the draws are "
-                "not independent: set draws_per_batch=1"
-            )
-        self._independent = True
+    def _plan_repetition(self, image: Tensor) -> None:
+        """Choose what to repeat, and refuse what is known to couple the draws of a batch."""
+        draws = {"select": len(self._share_of(self.n0)), "estimate": len(self._share_of(self.n))}
+        most = self._batch_size(image)
+        sizes = {stage: min(count, most) for stage, count in draws.items() if count}
+        for name, part in self.named_modules():
+            if (
+                isinstance(part, nn.modules.batchnorm._BatchNorm)
+                and part.running_mean is None
+                and max(sizes.values(), default=0) > 1
+            ):
+                raise DependentDrawsError(
+                    f"{name} normalizes by the statistics of its batch, so that the draws of a "
+                    "batch are not independent: set draws_per_batch=1"
+                )
+        if sizes:
+            self._repeated.plan(sizes, sum(draws.values()))
 
     #: Draws that fit into the memory of the GPU; halved whenever they do not.
     _fitting = 32
 
     def _batch_size(self, image: Tensor) -> int:
+        if self._random:
+            return 1
         if self.draws_per_batch is not None:
             return self.draws_per_batch
         if image.is_cuda:
@@ -321,6 +382,11 @@ class SmoothedSegmentor(BaseTTAModel):
         return BaseClassifier(
             self.module, self.denoiser, self.scale, self.transforms, self.autocast
         )
+
+
+def _without_data(sample: SegDataSample) -> SegDataSample:
+    """A sample of the same image, without its maps."""
+    return SegDataSample(metainfo=dict(sample.metainfo))
 
 
 def _sum_over_processes(counts: Tensor) -> Tensor:

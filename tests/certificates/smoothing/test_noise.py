@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mmseg_lipcert.certificates.smoothing import draw_generator, draw_noise
+from mmseg_lipcert.certificates.smoothing import draw_generator, draw_noise, spawn_generators
 from mmseg_lipcert.certificates.smoothing import noise as noise_module
-from mmseg_lipcert.certificates.smoothing.noise import draw_seed
+from mmseg_lipcert.certificates.smoothing.noise import draw_seed, generator_from
 
 SHAPE = (3, 40, 50)
 
@@ -62,6 +62,29 @@ def test_seeds_that_agree_in_32_or_64_bits_give_other_noise(monkeypatch):
     assert abs(correlation).max() < 0.06
 
 
+def state_of(generator):
+    return bytes(generator.get_state().numpy())
+
+
 def test_generators_of_denoisers_are_told_apart():
-    streams = {draw_generator(0, "a", "denoise-select", i).initial_seed() for i in range(100)}
-    assert len(streams) == 100
+    assert len({state_of(draw_generator(0, "a", "denoise-select", i)) for i in range(100)}) == 100
+    again = draw_generator(0, "a", "denoise-select", 3)
+    assert state_of(again) == state_of(draw_generator(0, "a", "denoise-select", 3))
+
+
+def test_a_generator_has_all_words_of_its_state():
+    # NumPy's Mersenne Twister in the same state says the same.
+    words = np.random.default_rng(0).integers(2**32, size=624, dtype=np.uint32)
+    twister = np.random.RandomState()
+    twister.set_state(("MT19937", words, 624))
+    drawn = torch.empty(2000).random_(2**24, generator=generator_from(words)).numpy()
+    expected = twister.randint(0, 2**32, 2000, dtype=np.uint32) % 2**24
+    assert np.array_equal(drawn, expected)
+
+
+def test_parts_of_a_draw_never_share_random_numbers():
+    parent = draw_generator(0, "a", "denoise-select", 0)
+    children = spawn_generators(parent, 50) + spawn_generators(parent, 50)
+    assert len({state_of(child)[24:] for child in children}) == 100
+    noise = torch.stack([torch.randn(2000, generator=child) for child in children])
+    assert abs(np.corrcoef(noise) - np.eye(100)).max() < 0.12

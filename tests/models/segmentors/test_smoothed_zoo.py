@@ -25,6 +25,7 @@ ZOO = {
     "knet": "knet/knet-s3_r50-d8_fcn_8xb2-adamw-80k_ade20k-512x512.py",
     "setr": "setr/setr_vit-l_naive_8xb1-80k_cityscapes-768x768.py",
 }
+RANDOM = {"segnext": "segnext/segnext_mscan-t_1xb16-adamw-160k_ade20k-512x512.py"}
 # The rest needs minutes together: marked slow.
 FAST = {"fast_scnn", "segformer", "ocrnet"}
 PARAMETERS = [
@@ -35,7 +36,7 @@ PARAMETERS = [
 
 
 def build(name, mode):
-    config = get_config(f"mmseg::{ZOO[name]}")
+    config = get_config(f"mmseg::{(ZOO | RANDOM)[name]}")
     model = config.model
     model.pretrained = None
     model.backbone.init_cfg = None
@@ -64,3 +65,21 @@ def test_zoo_model_is_smoothed_as_it_is(name, mode, mmseg_scope):
     # The clean prediction is what the segmentor says when it is asked in the usual way.
     (expected,) = segmentor.test_step(data_of(image))
     assert torch.equal(sample.clean_prediction.data, expected.pred_sem_seg.data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["whole", "slide"])
+def test_a_segmentor_that_draws_random_numbers_is_smoothed_as_it_is(mode, mmseg_scope):
+    """SegNeXt's decode head starts its matrix decomposition at random."""
+    segmentor = build("segnext", mode)
+    image = torch.randint(0, 256, (3, *SIZE), dtype=torch.uint8)
+    torch.manual_seed(0)
+    first, second = (segmentor.test_step(data_of(image))[0].seg_logits.data for _ in range(2))
+    assert not torch.equal(first, second)
+    samples = []
+    for batch in (1, 4):
+        model = SmoothedSegmentor(segmentor, sigma=0.1, n0=3, n=5, draws_per_batch=batch).eval()
+        samples += model.test_step(data_of(image))
+        model.finish()
+    for name in ("smoothing_selected", "smoothing_hits", "clean_prediction"):
+        assert torch.equal(*(sample.get(name).data for sample in samples))

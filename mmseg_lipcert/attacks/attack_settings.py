@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmseg_lipcert.certificates.validation import check_eps, check_share
+from mmseg_lipcert.utils.rounding import check_distinct
 
 from .catalog import ATTACKS, DEFAULT_ATTACKS
 
@@ -37,6 +38,7 @@ class AttackSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "eps", sorted(set(check_eps(list(self.eps)))))
+        check_distinct(self.eps, "eps")
         object.__setattr__(self, "attacks", list(dict.fromkeys(self.attacks)))
         thresholds = [check_share(value, "thresholds") for value in self.thresholds]
         object.__setattr__(self, "thresholds", thresholds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 #: Text of a value that is undefined.
@@ -46,6 +47,27 @@ def significant(value: float | str | None, digits: int = 4) -> str:
         number = number.quantize(last, ROUND_FLOOR)
     # normalize() alone would write 100 as 1E+2.
     return f"{number.normalize():f}"
+
+
+def check_distinct(values: Sequence[float], what: str) -> None:
+    """Require that no two radii are the same in the tables, whose columns and rows they name.
+
+    Args:
+        values: Radii.
+        what: What they are, and what was given to get them, for the message.
+
+    Raises:
+        ValueError: Naming two that are written alike.
+    """
+    written: dict[str, float] = {}
+    for value in values:
+        text = significant(value)
+        if text in written:
+            raise ValueError(
+                f"{what}: {written[text]!r} and {value!r} are both written {text}: no table "
+                "can tell them apart, leave one out"
+            )
+        written[text] = value
 
 
 def confidence(alpha: float, statements: int = 1) -> str | None:

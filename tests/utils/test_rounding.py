@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmseg_lipcert.utils.rounding import confidence, gray_levels, percent, significant
+from mmseg_lipcert.utils.rounding import (
+    check_distinct,
+    confidence,
+    gray_levels,
+    percent,
+    significant,
+)
 
 shares = st.floats(0, 1)
 radii = st.floats(0, 1e12, allow_subnormal=False).filter(lambda x: x == 0 or x > 1e-12)
@@ -68,3 +74,11 @@ def test_gray_levels_fit_into_the_norm(eps):
     count = int(gray_levels(eps).replace(",", ""))
     assert math.sqrt(count) / 255 <= eps * (1 + 1e-12) + 1e-300
     assert math.sqrt(count + 1) / 255 > eps * (1 - 1e-12)
+
+
+def test_radii_that_tables_cannot_tell_apart_are_named():
+    check_distinct([0.1, 0.1001, 0.0], "eps")
+    with pytest.raises(ValueError, match="eps: 0.1 and 0.10001 are both written 0.1,"):
+        check_distinct([0.1, 0.2, 0.10001], "eps")
+    with pytest.raises(ValueError, match="eps: 0.1 and 0.1 are both"):
+        check_distinct([0.1, 0.1], "eps")

@@ -8,6 +8,9 @@ from scipy.stats import beta, binom, norm
 # Relative error allowed for SciPy's binomial tail: below 2e-12 up to a million draws, measured
 # against sums with 60 digits.
 _TAIL_ERROR = 1e-11
+
+#: Draws of a stage, at most: up to here SciPy's tail is known to be exact enough.
+MAX_DRAWS = 10**6
 # More than SciPy's relative error of a Clopper-Pearson bound.
 _BOUND_ERROR = 1e-11
 
@@ -37,13 +40,13 @@ def check_alpha(alpha: float) -> float:
 
 
 def check_draws(draws: int, name: str = "n") -> int:
-    """Return a number of draws as an integer >= 1.
+    """Return a number of draws as an integer in [1, MAX_DRAWS].
 
     Raises:
         ValueError: Otherwise.
     """
-    if isinstance(draws, bool) or int(draws) != draws or draws < 1:
-        raise ValueError(f"{name} must be an integer >= 1, got {draws!r}")
+    if isinstance(draws, bool) or not 1 <= draws <= MAX_DRAWS or int(draws) != draws:
+        raise ValueError(f"{name} must be an integer from 1 to {MAX_DRAWS}, got {draws!r}")
     return int(draws)
 
 
@@ -84,11 +87,36 @@ def required_draws(tested: int, tau: float, alpha: float, k: int = 1) -> int:
     """
     if tested < 1 or k < 1:
         raise ValueError(f"tested and k must be >= 1, got {tested} and {k}")
-    level, tau = min(k, tested) * check_alpha(alpha) / tested, check_tau(tau)
-    n = max(1, math.floor(math.log(level) / math.log(tau)) - 1)
-    while p_value_table(n, tau)[-1] > level:
-        n += 1
-    return n
+    return draws_for_level(min(k, tested) * check_alpha(alpha) / tested, tau)
+
+
+def draws_for_level(level: float, tau: float) -> int:
+    """Smallest number of draws whose p-value, if all are hits, does not exceed a level.
+
+    It may exceed ``MAX_DRAWS``, where nobody can draw so many.
+
+    Args:
+        level: In (0, 1).
+        tau: Probability claimed, in [0.5, 1).
+
+    Raises:
+        ValueError: If tau is out of range.
+    """
+    tau = check_tau(tau)
+
+    def enough(n: int) -> bool:
+        # The last value of the table without the table; beyond the table its closed form.
+        tail = binom.sf(n - 1, n, tau) if n <= MAX_DRAWS else tau**n
+        return min(tail * (1 + _TAIL_ERROR), 1.0) <= level
+
+    high = 1
+    while not enough(high):
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
 
 
 def smoothing_radius(sigma: float, tau: float) -> float:

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 from torch import Tensor
 
-from .binomial import check_alpha, check_tau, p_value_table
+from .binomial import check_alpha, draws_for_level, p_value_table
 from .corrections import histogram_array
 
 #: Share of the tested pixels that wrong certificates may make up, unless said otherwise.
@@ -125,7 +125,4 @@ def required_metric_draws(tau: float, alpha: float, tolerance: float = TOLERANCE
     if not 0 < tolerance < 1:
         raise ValueError(f"tolerance must be in (0, 1), got {tolerance}")
     # With all draws hits the chance of a wrong certificate is tau^n.
-    n = max(1, math.floor(math.log(check_alpha(alpha) * tolerance) / math.log(check_tau(tau))) - 1)
-    while metric_level_k(n, tau, alpha, tolerance) > n:
-        n += 1
-    return n
+    return draws_for_level(check_alpha(alpha) * tolerance, tau)

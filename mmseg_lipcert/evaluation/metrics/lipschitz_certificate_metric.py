@@ -10,6 +10,7 @@ from mmseg.registry import METRICS
 from mmseg_lipcert.certificates import RegionQuery, dataset_summary, image_entry
 from mmseg_lipcert.certificates.cells import native_target
 from mmseg_lipcert.certificates.validation import check_eps, check_share
+from mmseg_lipcert.utils.rounding import check_distinct
 
 from .certificate_metric import CertificateMetric
 
@@ -64,6 +65,7 @@ class LipschitzCertificateMetric(CertificateMetric):
     ) -> None:
         super().__init__(ignore_index, collect_device, prefix)
         self.eps = check_eps(list(eps))
+        check_distinct(self.eps, "eps")
         self.thresholds = list(thresholds)
         self.shares = [check_share(share, "shares") for share in shares]
         self.fabricate_classes = list(fabricate_classes)

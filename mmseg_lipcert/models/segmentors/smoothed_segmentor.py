@@ -22,6 +22,7 @@ from mmseg_lipcert.certificates.smoothing import (
     draw_generator,
     draw_noise,
 )
+from mmseg_lipcert.certificates.smoothing.binomial import check_draws
 from mmseg_lipcert.utils.image_name import image_name
 
 from .base_classifier import BaseClassifier
@@ -112,8 +113,8 @@ class SmoothedSegmentor(BaseTTAModel):
             if not 0 < value < float("inf"):
                 raise ValueError(f"{name} must be a positive number, got {value}")
         for name, value in dict(n0=n0, n=n, draws_per_batch=draws_per_batch).items():
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+            if value is not None:
+                check_draws(value, name)
         if noise_at not in ("original", "network"):
             raise ValueError(f"noise_at must be 'original' or 'network', got {noise_at!r}")
         if autocast not in (None, "bfloat16", "float16"):

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
 from mmseg_lipcert.certificates.smoothing.binomial import (
+    MAX_DRAWS,
     clopper_pearson_radii,
+    draws_for_level,
     p_value_table,
     required_draws,
     smoothing_radius,
@@ -39,6 +41,20 @@ def test_floor_of_two_megapixels(tau, draws):
     assert p_value_table(draws, tau)[-1] <= 0.001 / 2097152 < p_value_table(draws - 1, tau)[-1]
 
 
+@given(st.floats(0.5, 0.999), st.floats(1e-9, 0.5))
+def test_floor_is_where_the_table_passes(tau, level):
+    draws = draws_for_level(level, tau)
+    assert p_value_table(draws, tau)[-1] <= level
+    assert draws == 1 or p_value_table(draws - 1, tau)[-1] > level
+
+
+@pytest.mark.parametrize("tau", [0.99999999, 1 - 2**-53])
+def test_floor_beyond_any_table_is_a_number_too(tau):
+    draws = required_draws(172_800, tau, 0.001)
+    assert draws == pytest.approx(np.log(0.001 / 172_800) / np.log(tau), rel=1e-9)
+    assert draws > MAX_DRAWS
+
+
 def test_floor_with_k_allowed_errors_and_more_of_them_than_pixels():
     assert required_draws(1000, 0.75, 0.001, k=10) == required_draws(100, 0.75, 0.001)
     assert required_draws(10, 0.75, 0.5, k=100) == required_draws(1, 0.75, 0.5)
@@ -54,7 +70,9 @@ def test_radius(sigma, tau, radius):
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: p_value_table(0, 0.75), "n must be an integer >= 1, got 0"),
+        (lambda: p_value_table(0, 0.75), "n must be an integer from 1 to 1000000, got 0"),
+        (lambda: p_value_table(2**64, 0.75), "n must be .* got 18446744073709551616"),
+        (lambda: p_value_table(1.5, 0.75), "n must be .* got 1.5"),
         (lambda: p_value_table(9, 0.4), "tau must be in .* got 0.4"),
         (lambda: required_draws(0, 0.75, 0.1), "got 0"),
         (lambda: required_draws(9, 0.75, 1.0), "alpha must be in .* got 1.0"),

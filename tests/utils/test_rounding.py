@@ -78,7 +78,7 @@ def test_gray_levels_fit_into_the_norm(eps):
 
 def test_radii_that_tables_cannot_tell_apart_are_named():
     check_distinct([0.1, 0.1001, 0.0], "eps")
-    with pytest.raises(ValueError, match="eps: 0.1 and 0.10001 are both written 0.1,"):
+    with pytest.raises(ValueError, match="eps: 0.1 and 0.10001 are both written 0.1:"):
         check_distinct([0.1, 0.2, 0.10001], "eps")
     with pytest.raises(ValueError, match="eps: 0.1 and 0.1 are both"):
         check_distinct([0.1, 0.1], "eps")

@@ -87,6 +87,7 @@ setup(
             "setuptools<82",
             "torch<2.6",
         ],
+        "onnx": ["onnx", "onnxruntime"],
         "denoise": ["diffusers>=0.30", "safetensors", "scikit-image>=0.22"],
         "dev": [
             "deel-torchlip",

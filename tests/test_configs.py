@@ -13,7 +13,11 @@ register_packages()
 
 ROOT = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(path for path in ROOT.glob("*/*.py") if path.parent.name != "_base_")
-MODEL_CONFIGS = [path for path in CONFIGS if not path.stem.endswith("_certify")]
+# Networks in files are certified by the command line alone, and their files are not here.
+ONNX_CONFIGS = [path for path in CONFIGS if path.parent.name == "onnx"]
+MODEL_CONFIGS = [
+    path for path in CONFIGS if not path.stem.endswith("_certify") and path not in ONNX_CONFIGS
+]
 LIPSCHITZ_CONFIGS = [path for path in MODEL_CONFIGS if path.parent.name.startswith("lip_")]
 SMOOTHING_CONFIGS = [path for path in MODEL_CONFIGS if path not in LIPSCHITZ_CONFIGS]
 
@@ -62,3 +66,22 @@ def test_noise_comes_last_in_training(path):
     assert ("AddGaussianNoise" in types) == ("noise" in path.stem)
     if "AddGaussianNoise" in types:
         assert types[-2:] == ["AddGaussianNoise", "PackSegInputs"]
+
+
+@pytest.mark.parametrize("path", ONNX_CONFIGS, ids=name)
+def test_onnx_config_tests_a_file_of_the_folder(path, mmseg_scope, pointwise_file, monkeypatch):
+    config = Config.fromfile(path)
+    outputs = len(config.model.output_classes)
+    assert config.model.path == f"models/{path.stem.split('_')[0]}_camvid.onnx"
+    file = pointwise_file(torch.ones(outputs, 3), size=(360, 480))
+    model = MODELS.build(dict(config.model, path=str(file))).eval()
+    assert model.num_classes == config.num_classes == 11
+    assert config.train_dataloader is config.val_dataloader is None
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("_base_/denoisers/*.py")), ids=name)
+def test_denoiser_config_names_a_denoiser(path, monkeypatch):
+    monkeypatch.setenv("MODELS_ROOT", "elsewhere")
+    monkeypatch.setenv("DENOISER", "elsewhere")
+    denoiser = Config.fromfile(path).denoiser
+    assert denoiser.path.startswith("elsewhere") and denoiser.type in MODELS

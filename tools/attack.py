@@ -30,7 +30,7 @@ from mmseg_lipcert.attacks import (
     attack_summary,
 )
 from mmseg_lipcert.engine import CertificationError, check_dataset, check_state_dict
-from mmseg_lipcert.engine.checks import use_full_precision
+from mmseg_lipcert.engine.checks import file_digest, use_full_precision
 from mmseg_lipcert.engine.run_settings import weights_digest
 from mmseg_lipcert.lipschitz import AuditError
 from mmseg_lipcert.report import certificate_json
@@ -54,7 +54,7 @@ def parse_args() -> argparse.Namespace:
         "2 wrong command line.",
     )
     parser.add_argument("config", help="config file of any segmentor")
-    parser.add_argument("checkpoint", help="checkpoint file")
+    parser.add_argument("checkpoint", help="checkpoint file; none for a network in a file")
     parser.add_argument(
         "--eps", nargs="+", type=float, required=True, help="l2 norms, images in [0, 1]"
     )
@@ -119,7 +119,7 @@ def parse_args() -> argparse.Namespace:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise CommandLineError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
-    if not Path(args.checkpoint).is_file():
+    if args.checkpoint != "none" and not Path(args.checkpoint).is_file():
         raise CommandLineError(f"checkpoint {args.checkpoint} does not exist")
     return args
 
@@ -150,17 +150,34 @@ def build_model(config: Config, checkpoint: str, device: str) -> tuple[nn.Module
         raise CommandLineError(
             f"cannot build the model of {config.filename}: {describe(error)}"
         ) from error
+    base = base_segmentor(model)
+    digest = file_digest(base)
+    if (checkpoint == "none") != (digest is not None):
+        raise CommandLineError(
+            f"a {type(base).__name__} needs "
+            + ("a checkpoint, not none" if digest is None else f"none instead of {checkpoint}")
+        )
+    if digest is None:
+        digest = fill(base, checkpoint)
+    elif not base.differentiable:
+        raise CommandLineError(
+            f"attacks follow gradients, and {Path(base.path).name} gives none: attack the network "
+            "that it was exported from"
+        )
+    return model.to(device).eval().requires_grad_(False), digest
+
+
+def fill(base: nn.Module, checkpoint: str) -> str:
+    """Fill a segmentor by a checkpoint; give the digest of its weights."""
     try:
         loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
     # Unpickling a file that is no checkpoint may raise anything.
     except Exception as error:
         raise CommandLineError(f"cannot read checkpoint {checkpoint}: {describe(error)}") from error
     state = loaded.get("state_dict", loaded)
-    base = base_segmentor(model)
     check_state_dict(base, state)
     load_state_dict(base, {k.removeprefix("module."): v for k, v in state.items()}, strict=True)
-    model = model.to(device).eval()
-    return model.requires_grad_(False), weights_digest(state)
+    return weights_digest(state)
 
 
 def is_smoothed(model: nn.Module) -> bool:

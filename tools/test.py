@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.model import is_model_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
+from torch import nn
 
 from mmseg_lipcert.engine import CertificationError
 from mmseg_lipcert.engine.certify_cli import (
@@ -18,6 +20,7 @@ from mmseg_lipcert.engine.certify_cli import (
     refuse_certify_flags,
     request_certification,
 )
+from mmseg_lipcert.engine.checks import file_digest
 from mmseg_lipcert.lipschitz import AuditError
 from mmseg_lipcert.utils.cli import CommandLineError, add_common_arguments, load_config
 from mmseg_lipcert.utils.failures import describe, one_line_errors
@@ -27,7 +30,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", help="config file")
-    parser.add_argument("checkpoint", help="checkpoint file")
+    parser.add_argument("checkpoint", help="checkpoint file; none for a network in a file")
     add_common_arguments(parser)
     parser.add_argument(
         "--out", help="folder for predictions; with --certify: for certificate.json and its maps"
@@ -43,7 +46,9 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if args.certify is None:
         refuse_certify_flags(args)
-    if not Path(args.checkpoint).is_file():
+    if args.checkpoint == "none":
+        args.checkpoint = None
+    elif not Path(args.checkpoint).is_file():
         raise CommandLineError(f"checkpoint {args.checkpoint} does not exist")
     return args
 
@@ -62,6 +67,20 @@ def check_images_exist(config: Config) -> None:
         raise CommandLineError(
             f"the test dataset has no images in {dataset.data_prefix.get('img_path')}: no file "
             f"ends in {dataset.img_suffix!r} (img_suffix)"
+        )
+
+
+def check_checkpoint_needed(checkpoint: str | None, model: nn.Module) -> None:
+    """Refuse a checkpoint for a network that is a file, and any other network without."""
+    model = model.module if is_model_wrapper(model) else model
+    if checkpoint is None and file_digest(model) is None:
+        raise CommandLineError(
+            f"{type(model).__name__} needs a checkpoint; only a network in a file, such as an "
+            "OnnxSegmentor, goes with none"
+        )
+    if checkpoint is not None and file_digest(model) is not None:
+        raise CommandLineError(
+            f"{checkpoint} cannot be loaded into a network that is a file: give none instead"
         )
 
 
@@ -112,6 +131,7 @@ def main() -> None:
         if args.certify:
             raise CommandLineError(describe(error)) from error
         raise
+    check_checkpoint_needed(args.checkpoint, runner.model)
     try:
         runner.test()
     except (AuditError, CertificationError) as error:

@@ -27,6 +27,7 @@ from mmseg_lipcert.engine.checks import (
     check_classes,
     check_ignored,
     check_weights,
+    file_digest,
 )
 from mmseg_lipcert.engine.run_settings import weights_digest
 
@@ -42,7 +43,8 @@ class CertifiedSegInferencer:
     Args:
         config (str | PathLike | Config): Config of the segmentor, with or without a certificate
             metric; a ``Config`` is not changed.
-        checkpoint (str | PathLike): Its weights, which must fill it.
+        checkpoint (str | PathLike, optional): Its weights, which must fill it. Defaults to None:
+            for a segmentor that is a file itself, such as an ``OnnxSegmentor``.
         method (str, optional): ``'lipschitz'``, ``'smoothing'`` or ``'denoise'``. Defaults to None:
             the config's, else lipschitz for a Lipschitz segmentor and smoothing for any other.
         device (str, optional): Defaults to None: a GPU if there is one, else the CPU.
@@ -78,7 +80,7 @@ class CertifiedSegInferencer:
     def __init__(
         self,
         config: str | os.PathLike[str] | Config,
-        checkpoint: str | os.PathLike[str],
+        checkpoint: str | os.PathLike[str] | None = None,
         method: str | None = None,
         device: str | None = None,
         *,
@@ -230,8 +232,12 @@ def _request(config: Config, method: str | None, settings: dict[str, Any]) -> st
     return method
 
 
-def _load(model: nn.Module, checkpoint: str | os.PathLike[str]) -> None:
+def _load(model: nn.Module, checkpoint: str | os.PathLike[str] | None) -> None:
     """Fill a model as MMEngine's runner does, and refuse what does not fill it."""
+    if checkpoint is None:
+        if file_digest(model) is None:
+            raise CertificationError("no checkpoint was given: the weights are random")
+        return
     loaded = CheckpointLoader.load_checkpoint(os.fspath(checkpoint), map_location="cpu")
     state = loaded.get("state_dict", loaded)
     check_checkpoint(model, state)

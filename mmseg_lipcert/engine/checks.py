@@ -41,6 +41,16 @@ def check_checkpoint(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None
         check_state_dict(model, state_dict)
 
 
+def file_digest(model: nn.Module) -> str | None:
+    """SHA-256 of the file that a model is; None for a model that a checkpoint has to fill.
+
+    Args:
+        model: A segmentor or denoiser, or a wrapper around a segmentor.
+    """
+    inner = model.module if isinstance(model, BaseTTAModel) else model
+    return getattr(inner, "file_sha256", None)
+
+
 def check_weights(state_dict: Mapping[str, Tensor]) -> None:
     """Refuse weights that are not numbers: every logit behind them would be none either.
 

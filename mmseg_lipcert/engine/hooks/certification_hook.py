@@ -24,7 +24,7 @@ from mmseg_lipcert.utils.image_name import check_unique
 
 from ..certificate_store import CertificateStore
 from ..certification_error import CertificationError
-from ..checks import check_checkpoint, check_classes, check_dataset
+from ..checks import check_checkpoint, check_classes, check_dataset, file_digest
 from ..methods import METHODS, CertificationMethod
 from ..picture_writer import PictureWriter
 from ..run_settings import data_digest, run_settings, weights_digest
@@ -79,6 +79,8 @@ class CertificationHook(Hook):
 
     def before_test(self, runner: Runner) -> None:
         """Check model, metric and data, find finished images and leave them out."""
+        if self.checkpoint_digest is None:
+            self.checkpoint_digest = file_digest(_unwrapped(runner.model))
         if self.checkpoint_digest is None:
             raise CertificationError("no checkpoint was loaded: the weights are random")
         self.metric = _certificate_metric(runner)
@@ -174,7 +176,9 @@ class CertificationHook(Hook):
             {
                 **self.method.model_parts(),
                 "config": Path(runner.cfg.filename or "").name,
-                "checkpoint": Path(runner.cfg.load_from or "").name,
+                "checkpoint": Path(
+                    runner.cfg.load_from or getattr(self.method.segmentor, "path", "")
+                ).name,
                 "weights_sha256": self.checkpoint_digest,
                 "data_sha256": _joint_digest(entries),
             },

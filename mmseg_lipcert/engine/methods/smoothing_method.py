@@ -16,6 +16,7 @@ from mmseg_lipcert.utils.rounding import confidence, significant
 from mmseg_lipcert.visualization import save_accuracy_figure
 
 from ..certification_error import CertificationError
+from ..checks import file_digest
 from ..image_maps import smoothing_maps
 from ..picture_titles import smoothing_title
 from ..picture_writer import PictureWriter
@@ -82,7 +83,8 @@ class SmoothingMethod(CertificationMethod):
                 # Pairs, whose order counts when settings are compared: it numbers the vertices.
                 "levels": [list(level.items()) for level in hierarchy.levels],
             },
-            "denoiser": model.denoiser and weights_digest(model.denoiser.state_dict()),
+            "denoiser": model.denoiser
+            and (file_digest(model.denoiser) or weights_digest(model.denoiser.state_dict())),
             **{**options, "taus": list(options["taus"])},
         }
 

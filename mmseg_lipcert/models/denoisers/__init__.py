@@ -3,6 +3,15 @@
 from .base_denoiser import BaseDenoiser
 from .diffusers_denoiser import DiffusersDenoiser
 from .dncnn_denoiser import DnCNNDenoiser
+from .ffdnet_denoiser import FFDNetDenoiser
 from .non_local_means_denoiser import NonLocalMeansDenoiser
+from .onnx_denoiser import OnnxDenoiser
 
-__all__ = ["BaseDenoiser", "DiffusersDenoiser", "DnCNNDenoiser", "NonLocalMeansDenoiser"]
+__all__ = [
+    "BaseDenoiser",
+    "DiffusersDenoiser",
+    "DnCNNDenoiser",
+    "FFDNetDenoiser",
+    "NonLocalMeansDenoiser",
+    "OnnxDenoiser",
+]

@@ -1,8 +1,10 @@
 """Segmentors whose predictions carry what a certificate needs."""
 
 from .base_classifier import BaseClassifier
+from .foreign_segmentor import ForeignSegmentor
 from .lip_encoder_decoder import LipEncoderDecoder
 from .native_logits import NativeLogits
+from .onnx_segmentor import OnnxSegmentor
 from .preprocessing import preprocessor_norm, preprocessor_smallest_gain
 from .repeated_draws import DependentDrawsError
 from .smoothed_segmentor import SmoothedSegmentor
@@ -11,8 +13,10 @@ from .test_pipeline import split_test_pipeline
 __all__ = [
     "BaseClassifier",
     "DependentDrawsError",
+    "ForeignSegmentor",
     "LipEncoderDecoder",
     "NativeLogits",
+    "OnnxSegmentor",
     "SmoothedSegmentor",
     "preprocessor_norm",
     "preprocessor_smallest_gain",

@@ -14,7 +14,6 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from mmengine.structures import PixelData
 from scipy.stats import binomtest
-from torch import nn
 
 from mmseg_lipcert.models.segmentors import (
     DependentDrawsError,
@@ -24,11 +23,12 @@ from mmseg_lipcert.models.segmentors import (
 
 from .smoothing_toys import Stump, data_of, image_of
 
-SIGMA, TAU, N, PIXELS = 0.1, 0.75, 12, (40, 50)
+TAU, N, PIXELS = 0.75, 12, (40, 50)
 #: With N of N hits; the level of one pixel.
 ALPHA = TAU**N
 #: A Stump predicts 1 with probability 0.75 where the image has this value.
-GRAY = 127 + 0.5 + 255 * SIGMA * 0.6744898 - 0.2
+GRAY = 145
+SIGMA = (GRAY - 127.5) / 255 / 0.6744898
 
 
 def smoothed(segmentor, **options):
@@ -36,7 +36,7 @@ def smoothed(segmentor, **options):
     return SmoothedSegmentor(segmentor, **options).eval()
 
 
-def run(model, *names, value=round(GRAY)):
+def run(model, *names, value=GRAY):
     names = names or ["a"]
     image = image_of(value, PIXELS)
     return model.test_step(data_of(*[image for _ in names], names=names))

@@ -10,6 +10,9 @@ import numpy as np
 
 from .certification_error import CertificationError
 
+# Its presence says that nothing in the folder is certified, its content why.
+_VOID = "void.txt"
+
 
 class CertificateStore:
     """The folder of one certification: what was asked, and what is finished.
@@ -42,8 +45,14 @@ class CertificateStore:
 
         Raises:
             CertificationError: If results are there but ``resume`` is not asked for, or if they
-                were made with other settings.
+                were made with other settings, or are void.
         """
+        void = self.folder / _VOID
+        if void.exists():
+            raise CertificationError(
+                f"the certification in {self.folder} is void: {void.read_text()}; choose another "
+                "folder with --out"
+            )
         settings = json.loads(json.dumps(settings))
         self.run = _digest(settings)
         record = self.folder / "run.json"
@@ -88,6 +97,10 @@ class CertificateStore:
                 f"another certification has just begun in {self.folder}; choose another folder "
                 "with --out"
             ) from error
+
+    def void(self, reason: str) -> None:
+        """Make the folder unusable: what was certified before a mistake was noticed is void, too."""
+        self.write(_VOID, reason)
 
     def finished(self) -> dict[str, dict]:
         """Entries of the finished images by image name.

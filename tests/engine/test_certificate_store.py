@@ -116,3 +116,14 @@ def test_a_report_is_written_as_a_whole(tmp_path):
     store.write("certificate.json", '{"schema": 1}')
     assert json.loads((tmp_path / "out" / "certificate.json").read_text()) == {"schema": 1}
     assert not list((tmp_path / "out").glob("*.partial"))
+
+
+def test_a_void_certification_cannot_be_continued(tmp_path):
+    store = CertificateStore(tmp_path)
+    store.open(SETTINGS, resume=False)
+    store.begin(SETTINGS)
+    store.add(entry("a"), maps())
+    store.void("draws are not independent")
+    for resume in (True, False):
+        with pytest.raises(CertificationError, match=r"is void: draws are not independent; choose"):
+            CertificateStore(tmp_path).open(SETTINGS, resume)

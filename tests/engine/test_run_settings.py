@@ -2,6 +2,7 @@ import hashlib
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from mmengine.config import Config
 
@@ -57,3 +58,50 @@ def test_digest_of_any_type_is_that_of_its_bytes():
     expected = hashlib.sha256(b"a" + (7).to_bytes(8, sys.byteorder)).hexdigest()
     assert weights_digest(dict(a=scalar)) == expected
     assert weights_digest(dict(a=half)) != weights_digest(dict(a=-half))
+
+
+@pytest.mark.parametrize("name", ["unet/config.json", "scheduler/a.json", "unet/w.safetensors"])
+def test_every_file_of_a_denoiser_is_a_setting(name, tmp_path):
+    for file in ("unet/config.json", "scheduler/a.json", "unet/w.safetensors"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("1")
+    config = Config(
+        dict(
+            model=dict(type="SmoothedSegmentor", denoiser=dict(path=str(tmp_path))),
+            test_dataloader=dict(dataset=dict()),
+        )
+    )
+    before = run_settings(config, "weights")
+    assert run_settings(config, "weights") == before
+    (tmp_path / name).write_text("2")
+    after = run_settings(config, "weights")
+    assert [key for key in before if before[key] != after[key]] == [f"file {tmp_path / name}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("unet/a.onnx", True),
+        ("unet/a.onnx.data", True),
+        ("unet/config.json", True),
+        ("scheduler/scheduler_config.json", True),
+        ("unet/b.onnx", False),
+        ("unet/log.json", False),
+    ],
+)
+def test_what_is_read_along_with_a_file_is_a_setting(name, counts, tmp_path):
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "scheduler").mkdir()
+    (tmp_path / "unet" / "a.onnx").write_text("1")
+    parts = [dict(path=str(tmp_path / "unet" / "a.onnx"))]
+    config = Config(dict(model=dict(parts=parts), test_dataloader=dict(dataset=dict())))
+    before = run_settings(config, "weights")
+    (tmp_path / name).write_text("2")
+    assert (run_settings(config, "weights") != before) is counts
+
+
+def test_versions_of_packages_are_settings(monkeypatch):
+    before = settings()
+    assert before["version of torch"] == torch.__version__
+    monkeypatch.setattr(torch, "__version__", "9.9")
+    assert settings() != before

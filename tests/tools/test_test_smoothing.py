@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
+from mmseg.models import EncoderDecoder
 from mmseg.registry import MODELS
 
 from mmseg_lipcert.certificates.smoothing.binomial import required_draws
@@ -239,3 +240,31 @@ def test_denoising_needs_a_denoiser(test_tool, plain, tmp_path):
         test_tool(*plain, "--certify", "denoise", "--out", tmp_path / "out")
     with pytest.raises(CommandLineError, match="holds no diffusers model"):
         test_tool(*plain, "--certify", "denoise", "--denoiser", tmp_path, "--out", tmp_path / "out")
+
+
+def test_a_state_that_the_last_image_leaves_behind_voids_the_certification(certify, monkeypatch):
+    """Also the images before it, which look finished."""
+    predict, seen = EncoderDecoder.predict, set()
+
+    def remembering(self, inputs, data_samples):
+        seen.add(data_samples[0].img_path)
+        return predict(self, inputs + (len(seen) == 3), data_samples)
+
+    monkeypatch.setattr(EncoderDecoder, "predict", remembering)
+    with pytest.raises(CommandLineError, match="keeps a state between calls"):
+        certify()
+    monkeypatch.undo()
+    with pytest.raises(CommandLineError, match="is void: .* keeps a state between calls"):
+        certify("--resume")
+
+
+@pytest.mark.parametrize("part", ["unet/config.json", "scheduler/scheduler_config.json"])
+def test_another_denoiser_in_the_same_folder_is_noticed(test_tool, plain, denoiser, tmp_path, part):
+    folder = shutil.copytree(denoiser, tmp_path / "denoiser")
+    arguments = ["--certify", "denoise", *DRAWS, "--denoiser", folder, "--out", tmp_path / "out"]
+    test_tool(*plain, *arguments, "--limit", "1")
+    config = json.loads((folder / part).read_text())
+    key, value = ("sample_size", 32) if "unet" in part else ("beta_end", 0.03)
+    (folder / part).write_text(json.dumps({**config, key: value}))
+    with pytest.raises(CommandLineError, match=f"cannot resume .*: file .*{part} was digest"):
+        test_tool(*plain, *arguments, "--resume")

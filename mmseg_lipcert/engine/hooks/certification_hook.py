@@ -127,6 +127,7 @@ class CertificationHook(Hook):
             )
             self.method.check_size(max(pixels))
         self.store.begin(self.settings)
+        self.method.begin(self.store.void)
         runner.logger.info(
             f"Certifying {len(remaining)} images ({len(self.metric.finished)} already finished); "
             f"results in {self.store.folder}"
@@ -167,6 +168,7 @@ class CertificationHook(Hook):
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Write the report."""
+        self.method.finish()
         if not is_main_process():
             return
         entries = [e for name, e in self.store.finished().items() if name in self.infos]

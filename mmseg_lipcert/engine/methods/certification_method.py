@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -74,6 +74,20 @@ class CertificationMethod(ABC):
 
         Raises:
             CertificationError: Saying which settings would do.
+        """
+
+    def begin(self, void: Callable[[str], None]) -> None:  # noqa: B027
+        """Note that the first image is about to come.
+
+        Args:
+            void: To be called with the reason if everything certified so far turns out wrong.
+        """
+
+    def finish(self) -> None:  # noqa: B027
+        """Last checks behind the last image, in every process.
+
+        Raises:
+            UserError: If no certificate can be given.
         """
 
     def start(self, data_batch: dict, first: bool) -> None:  # noqa: B027

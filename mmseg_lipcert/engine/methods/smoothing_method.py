@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,6 +107,14 @@ class SmoothingMethod(CertificationMethod):
             self.statistics.check_floor(pixels)
         except ValueError as error:
             raise CertificationError(f"the largest image: {error}") from error
+
+    def begin(self, void: Callable[[str], None]) -> None:
+        """Let the model void the folder when its draws turn out to depend on each other."""
+        self.model.void = void
+
+    def finish(self) -> None:
+        """Repeat a draw of the first image."""
+        self.model.finish()
 
     def maps(self, sample: BaseDataElement) -> dict[str, np.ndarray]:
         """Certified labels (255: abstained), radius of each pixel, choices and their hits."""

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from mmseg_lipcert.utils.user_error import UserError
+
 # Share of the pixels whose label may change when a draw is repeated: two logits that tie up to
 # rounding, where a GPU adds in any order. More means that draws are not independent.
 _TIES = 1e-4
@@ -17,7 +19,7 @@ _SHARE = 0.015
 Run = Callable[[str, Sequence[int | None]], Tensor]
 
 
-class DependentDrawsError(ValueError):
+class DependentDrawsError(UserError, ValueError):
     """Draws influence each other, or the base classifier remembers what it has seen."""
 
 

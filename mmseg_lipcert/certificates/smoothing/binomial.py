@@ -13,6 +13,9 @@ _TAIL_ERROR = 1e-11
 MAX_DRAWS = 10**6
 # More than SciPy's relative error of a Clopper-Pearson bound.
 _BOUND_ERROR = 1e-11
+# A smaller probability of failure, shared among pixels, taus and events, would leave the range in
+# which float64 has all its digits, where a p-value rounded to zero is not below every level.
+_SMALLEST_ALPHA = 1e-290
 
 
 def check_tau(tau: float) -> float:
@@ -31,9 +34,11 @@ def check_alpha(alpha: float) -> float:
     """Return the probability of a false certificate, in (0, 1).
 
     Raises:
-        ValueError: Otherwise.
+        ValueError: Otherwise, or if it is too small to be computed with.
     """
     value = float(alpha)
+    if 0 < value < _SMALLEST_ALPHA:
+        raise ValueError(f"alpha must be at least {_SMALLEST_ALPHA}, got {value}")
     if not 0 < value < 1:
         raise ValueError(f"alpha must be in (0, 1), got {value}")
     return value

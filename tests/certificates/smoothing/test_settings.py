@@ -23,6 +23,7 @@ def test_alpha_is_shared_and_radii_follow():
         ({"n0": 0}, "n0 must be .* got 0"),
         ({"n": 1.5}, "n must be .* got 1.5"),
         ({"alpha": 1.0}, "alpha must be .* got 1.0"),
+        ({"alpha": 5e-324}, "alpha must be at least 1e-290, got 5e-324"),
         ({"taus": ()}, "taus must be .* got ()"),
         ({"taus": (0.6, 0.6)}, "taus must be .* got .0.6, 0.6"),
         (

@@ -1,6 +1,7 @@
 """Datasets, data transforms and the generator of street scenes."""
 
 from mmseg_lipcert.datasets.camvid import CamVidDataset
+from mmseg_lipcert.datasets.kvasir_seg import KvasirSegDataset
 from mmseg_lipcert.datasets.street_scenes import generate_street_scene, write_street_scenes
 from mmseg_lipcert.datasets.transforms import (
     AddGaussianNoise,
@@ -13,6 +14,7 @@ __all__ = [
     "AddGaussianNoise",
     "CamVidDataset",
     "CheckLabels",
+    "KvasirSegDataset",
     "LoadCheckedAnnotations",
     "LoadCheckedImage",
     "generate_street_scene",

@@ -81,9 +81,9 @@ class CertifiedResult(ABC):
         """Value of a metric that no perturbation of norm ``eps`` can undercut.
 
         Args:
-            metric: pixel_accuracy, stability, recall, specificity, iou, dice, macc, miou or mdice.
+            metric: One of ``certificates.QUERIES``: pixel_accuracy, stability, recall, mIoU, ...
             eps: One norm or several.
-            class_index: The class, for recall, specificity, iou and dice.
+            class_index: The class, for a metric of one class.
 
         Returns:
             A number for one norm, an array for several.
@@ -101,7 +101,7 @@ class CertifiedResult(ABC):
         Args:
             metric: As in :meth:`worst_case`.
             threshold: The value to be guaranteed.
-            class_index: The class, for recall, specificity, iou and dice.
+            class_index: The class, for a metric of one class.
         """
 
     def stability(self, eps: float | Sequence[float] | None = None) -> float | np.ndarray:

@@ -60,9 +60,9 @@ class LipschitzResult(CertifiedResult):
         """Value of a metric that no perturbation of norm ``eps`` can undercut, for certain.
 
         Args:
-            metric: pixel_accuracy, stability, recall, specificity, iou, dice, macc, miou or mdice.
+            metric: One of ``certificates.QUERIES``: pixel_accuracy, stability, recall, mIoU, ...
             eps: One norm or several.
-            class_index: The class, for recall, specificity, iou and dice.
+            class_index: The class, for a metric of one class.
 
         Returns:
             A number for one norm, an array for several. ``eps = 0`` gives the clean value.
@@ -82,7 +82,7 @@ class LipschitzResult(CertifiedResult):
         Args:
             metric: As in :meth:`worst_case`.
             threshold: The value to be guaranteed.
-            class_index: The class, for recall, specificity, iou and dice.
+            class_index: The class, for a metric of one class.
 
         Returns:
             The radius, not itself included: 0 when the clean value is below the threshold, infinite

@@ -7,22 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from mmseg_lipcert.certificates import METRICS, SmoothingSettings
-from mmseg_lipcert.certificates.validation import (
-    check_class_index,
-    check_eps,
-    check_threshold,
-)
+from mmseg_lipcert.certificates import SmoothingSettings
+from mmseg_lipcert.certificates.metrics import queried_metric
+from mmseg_lipcert.certificates.validation import check_eps, check_threshold
 from mmseg_lipcert.engine.image_maps import smoothed_radius_map, smoothing_maps
 from mmseg_lipcert.engine.picture_titles import smoothing_title
 from mmseg_lipcert.utils.rounding import percent, significant
 
 from .certified_result import CertifiedResult
-
-# Figures of the image in a row of the summary; the others belong to a class.
-_FIGURES = dict(
-    pixel_accuracy="pixel_accuracy", stability="stability", macc="mAcc", miou="mIoU", mdice="mDice"
-)
 
 
 class SmoothingResult(CertifiedResult):
@@ -78,9 +70,9 @@ class SmoothingResult(CertifiedResult):
         A norm below a tested radius gets the value at this radius, which is a lower bound.
 
         Args:
-            metric: pixel_accuracy, stability, recall, specificity, iou, dice, macc, miou or mdice.
+            metric: One of ``certificates.QUERIES``: pixel_accuracy, stability, recall, mIoU, ...
             eps: One norm or several, at most the largest of ``settings.radii``. None: the first.
-            class_index: The class, for recall, specificity, iou and dice.
+            class_index: The class, for a metric of one class.
 
         Returns:
             A number for one norm, an array for several.
@@ -102,7 +94,7 @@ class SmoothingResult(CertifiedResult):
         Args:
             metric: As in :meth:`worst_case`.
             threshold: The value to be guaranteed.
-            class_index: The class, for recall, specificity, iou and dice.
+            class_index: The class, for a metric of one class.
 
         Returns:
             The radius, itself included; 0 if it is guaranteed at none, NaN for an undefined value.
@@ -117,15 +109,10 @@ class SmoothingResult(CertifiedResult):
 
     def _values(self, metric: str, class_index: int | None) -> dict[float, float]:
         """Guaranteed value at every tested radius."""
-        if metric not in METRICS:
-            raise ValueError(f"unknown metric {metric!r}: choose one of {', '.join(METRICS)}")
+        found = queried_metric(metric, class_index, len(self.metric.dataset_meta["classes"]))
         rows = self._rows(metric)
-        if metric in _FIGURES:
-            if class_index is not None:
-                raise ValueError(f"{metric} is not per class: drop class_index={class_index}")
-            return {row["eps"]: row[_FIGURES[metric]] for row in rows}
-        index = check_class_index(class_index, len(rows[0]["per_class"]), metric)
-        return {row["eps"]: row["per_class"][index][metric] for row in rows}
+        figures = (row["per_class"][class_index] if found.scope == "class" else row for row in rows)
+        return {row["eps"]: figure[metric] for row, figure in zip(rows, figures, strict=True)}
 
     def _rows(self, metric: str) -> list[dict[str, Any]]:
         sample = self._labeled_sample(metric)

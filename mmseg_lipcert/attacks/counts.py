@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmseg_lipcert.certificates.ratio import RATIO_METRICS
+from ..certificates.metrics import CLASS_METRICS
 
 # Quotients of the same two integers differ by less.
 _ROUNDING = 1e-12
@@ -50,13 +50,12 @@ def refuted(certified: dict[str, Any], index: int, counts: dict[str, Any]) -> li
         counts: Of ``label_counts``, for a perturbation of at most this norm.
 
     Returns:
-        Names: ``pixel_accuracy``, ``stability``, and ``recall``, ``specificity``, ``iou`` and
-        ``dice`` with the class index, as ``iou/3``.
+        Names of metrics; those of a class with its index, as ``iou/3``.
     """
-    names = []
+    names, valid = [], certified["valid"]
     if counts["correct"] < certified["correct"] - certified["correct_lost"][index]:
         names.append("pixel_accuracy")
-    if counts["stable"] < certified["valid"] - certified["stable_lost"][index]:
+    if counts["stable"] < valid - certified["stable_lost"][index]:
         names.append("stability")
     classes = zip(
         certified["intersection"],
@@ -67,16 +66,17 @@ def refuted(certified: dict[str, Any], index: int, counts: dict[str, Any]) -> li
         strict=True,
     )
     for c, (hit, gt_area, pred_area, hit_now, pred_now) in enumerate(classes):
-        if hit_now < hit - certified["recall_lost"][index][c]:
-            names.append(f"recall/{c}")
-        if pred_now - hit_now > pred_area - hit + certified["specificity_lost"][index][c]:
-            names.append(f"specificity/{c}")
-        for name, ratio in RATIO_METRICS.items():
-            area = ratio.denominator(hit_now, gt_area, pred_now)
-            value = ratio.value(hit_now, area, 0, 0).item()
-            bound = certified[name][index][c]
-            # A class that no attack can create has no certified value.
-            bound = math.inf if bound is None else bound
-            if value < bound - _ROUNDING:
-                names.append(f"{name}/{c}")
+        for metric in CLASS_METRICS:
+            if metric.ratio is None:
+                good, _ = metric.terms(hit, gt_area, pred_area, valid)
+                good_now, _ = metric.terms(hit_now, gt_area, pred_now, valid)
+                below = good_now < good - certified[metric.lost][index][c]
+            else:
+                # A class that no attack can create has no certified value.
+                bound = certified[metric.name][index][c]
+                bound = math.inf if bound is None else bound
+                value = metric.value(hit_now, gt_area, pred_now, valid).item()
+                below = value < bound - _ROUNDING
+            if below:
+                names.append(f"{metric.name}/{c}")
     return names

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from mmseg_lipcert.certificates import dataset_summary
-from mmseg_lipcert.certificates.ratio import RATIO_METRICS
+from ..certificates import dataset_summary
+from ..certificates.metrics import MEAN_METRICS, METRICS, Metric, shares
 
 # Sweeps over the images in search of the choice of attacks with the lowest mean over classes.
 _SWEEPS = 5
@@ -110,23 +110,12 @@ def _lowest_means(lines: Sequence[dict[str, Any]], index: int) -> dict[str, floa
     valid = sum(line["valid"] for line in lines)
     start = [min(range(len(pool)), key=lambda i, p=pool: p[i]["correct"]) for pool in pools]
 
-    def ratio_mean(name: str, hit: np.ndarray, area: np.ndarray) -> np.ndarray:
-        ratio = RATIO_METRICS[name]
-        return _mean(ratio.value(hit, ratio.denominator(hit, gt_area, area), 0, 0))
+    def mean_of(metric: Metric) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        return lambda hit, area: _mean(metric.value(hit, gt_area, area, valid))
 
-    def recall(hit: np.ndarray, area: np.ndarray) -> np.ndarray:
-        return _mean(_quotient(hit, gt_area))
-
-    def specificity(hit: np.ndarray, area: np.ndarray) -> np.ndarray:
-        return _mean(1 - _quotient(area - hit, valid - gt_area))
-
-    figures = {
-        "mIoU": lambda hit, area: ratio_mean("iou", hit, area),
-        "mDice": lambda hit, area: ratio_mean("dice", hit, area),
-        "mAcc": recall,
-        "mSpecificity": specificity,
+    return {
+        mean.name: _descend(mean_of(METRICS[mean.of]), hits, areas, start) for mean in MEAN_METRICS
     }
-    return {name: _descend(figure, hits, areas, start) for name, figure in figures.items()}
 
 
 def _descend(figure, hits: list[np.ndarray], areas: list[np.ndarray], start: list[int]) -> float:
@@ -148,13 +137,7 @@ def _descend(figure, hits: list[np.ndarray], areas: list[np.ndarray], start: lis
     return lowest
 
 
-def _quotient(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Quotients; NaN where the divisor is 0."""
-    part, whole = np.broadcast_arrays(np.asarray(part, dtype=float), whole)
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
-
-
 def _mean(values: np.ndarray) -> np.ndarray:
     """Mean over the last axis of what is not NaN; NaN where nothing is."""
     defined = ~np.isnan(values)
-    return _quotient(np.where(defined, values, 0).sum(-1), defined.sum(-1))
+    return shares(np.where(defined, values, 0).sum(-1), defined.sum(-1))

@@ -28,7 +28,8 @@ from .dataset_summary import dataset_summary
 from .image_entry import image_entry
 from .iou import dataset_worst_case_iou
 from .margins import entry_costs, flip_costs, predicted_labels
-from .queries import METRICS, pixel_radius_map, robustness_radius, worst_case
+from .metrics import METRICS, QUERIES
+from .queries import pixel_radius_map, robustness_radius, worst_case
 from .region import Region
 from .region_query import RegionQuery
 from .regions import change_curve, fabrication_radii, vanishing_regions
@@ -42,6 +43,7 @@ from .smoothing.settings import SmoothingSettings
 
 __all__ = [
     "METRICS",
+    "QUERIES",
     "Region",
     "RegionQuery",
     "SmoothingSettings",

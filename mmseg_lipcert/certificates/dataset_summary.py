@@ -6,9 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from .iou import lowest_dataset_ratio
-from .ratio import DICE, IOU, RATIO_METRICS
+from .metrics import CLASS_METRICS, MEAN_METRICS, Metric, defined_mean, shares
 from .region_summary import region_summary
-from .shares import defined_mean, shares
 
 
 class _Totals:
@@ -21,48 +20,11 @@ class _Totals:
         self.hit = np.array([e["intersection"] for e in entries], dtype=np.float64)
         self.gt_area = np.array([e["gt_area"] for e in entries], dtype=np.float64)
         self.pred_area = np.array([e["pred_area"] for e in entries], dtype=np.float64)
-        self.negative = self.valid[:, None] - self.gt_area
-        self.true_negative = self.negative - (self.pred_area - self.hit)
 
-    def clean(self) -> dict:
-        values = {
-            name: ratio.value(
-                self.hit.sum(0),
-                ratio.denominator(self.hit, self.gt_area, self.pred_area).sum(0),
-                0.0,
-                0.0,
-            )
-            for name, ratio in RATIO_METRICS.items()
-        }
-        nothing = np.zeros_like(self.valid), np.zeros_like(self.hit)
-        return self._figures(*nothing, *nothing, values)
-
-    def certified(self, i: int) -> dict:
-        lost = {
-            name: np.array([e[name][i] for e in self.entries], dtype=np.float64)
-            for name in ("correct_lost", "recall_lost", "stable_lost", "specificity_lost")
-        }
-        values = {"iou": [], "dice": []}
-        for c in range(self.hit.shape[1]):
-            hulls = [np.asarray(e["frontier"][i][c], dtype=np.float64) for e in self.entries]
-            for name, ratio in (("iou", IOU), ("dice", DICE)):
-                area = ratio.denominator(self.hit[:, c], self.gt_area[:, c], self.pred_area[:, c])
-                values[name].append(lowest_dataset_ratio(ratio, self.hit[:, c], area, hulls))
-        return self._figures(*lost.values(), values)
-
-    def _figures(
-        self,
-        correct_lost: np.ndarray,
-        recall_lost: np.ndarray,
-        stable_lost: np.ndarray,
-        specificity_lost: np.ndarray,
-        values: dict,
-    ) -> dict:
-        values["recall"] = shares((self.hit - recall_lost).sum(0), self.gt_area.sum(0))
-        values["specificity"] = shares(
-            (self.true_negative - specificity_lost).sum(0), self.negative.sum(0)
-        )
-        correct = self.correct - correct_lost
+    def figures(self, i: int | None = None) -> dict:
+        """Figures at the i-th eps; without attack if it is None."""
+        values = {metric.name: self._values(metric, i) for metric in CLASS_METRICS}
+        correct = self.correct - self._lost("correct_lost", i)
         accuracies = shares(correct, self.valid)
         lowest, image = self._lowest(accuracies)
         return {
@@ -70,16 +32,35 @@ class _Totals:
             "pixel_accuracy_lowest": lowest,
             "lowest_image": image,
             "pixel_accuracy_dataset": shares(correct.sum(), self.valid.sum()).item(),
-            "stability": defined_mean(shares(self.valid - stable_lost, self.valid)),
-            "mIoU": defined_mean(values["iou"]),
-            "mAcc": defined_mean(values["recall"]),
-            "mDice": defined_mean(values["dice"]),
-            "mSpecificity": defined_mean(values["specificity"]),
+            "stability": defined_mean(
+                shares(self.valid - self._lost("stable_lost", i), self.valid)
+            ),
+            **{mean.name: defined_mean(values[mean.of]) for mean in MEAN_METRICS},
             "per_class": [
-                {name: float(values[name][c]) for name in ("iou", "dice", "recall", "specificity")}
+                {name: float(value[c]) for name, value in values.items()}
                 for c in range(self.hit.shape[1])
             ],
         }
+
+    def _lost(self, key: str, i: int | None) -> np.ndarray | float:
+        """Pixels that fall, per image (and class); none without attack."""
+        if i is None:
+            return 0.0
+        return np.array([e[key][i] for e in self.entries], dtype=np.float64)
+
+    def _values(self, metric: Metric, i: int | None) -> Sequence[float]:
+        """A metric of every class, pooled over the images."""
+        good, area = metric.terms(self.hit, self.gt_area, self.pred_area, self.valid[:, None])
+        if metric.ratio is None:
+            return shares((good - self._lost(metric.lost, i)).sum(0), area.sum(0))
+        if i is None:
+            return metric.ratio.value(good.sum(0), area.sum(0), 0.0, 0.0)
+        return [
+            lowest_dataset_ratio(
+                metric.ratio, good[:, c], area[:, c], [e["frontier"][i][c] for e in self.entries]
+            )
+            for c in range(self.hit.shape[1])
+        ]
 
     def _lowest(self, accuracies: np.ndarray) -> tuple[float, str | None]:
         """Lowest accuracy of an image, and its name; the first name in the alphabet if several."""
@@ -160,8 +141,8 @@ def dataset_summary(entries: Sequence[dict]) -> dict:
         )
     return {
         "images": len(entries),
-        "clean": totals.clean(),
-        "certified": [{"eps": e, **totals.certified(i)} for i, e in enumerate(entries[0]["eps"])],
+        "clean": totals.figures(),
+        "certified": [{"eps": e, **totals.figures(i)} for i, e in enumerate(entries[0]["eps"])],
         "radius": radii,
         "curve": [
             {

@@ -9,9 +9,8 @@ from torch import Tensor
 from .budget import radius_of, squared_budget
 from .frontier import attack_frontier, frontier_hull, prune_outward
 from .image_problem import ImageProblem, as_numbers
-from .iou import class_terms
-from .knapsack import share_budget, worst_share
-from .ratio import DICE, IOU
+from .knapsack import ShareProblem
+from .metrics import CLASS_METRICS, METRICS
 from .region_query import RegionQuery
 from .regions import curve_radii, problem_fabrication, problem_regions
 from .validation import check_class_index, check_eps, check_lipschitz, check_share
@@ -29,19 +28,19 @@ def _class_entries(
     limit = max(budgets)
     breakable = problem.true_positives(class_index, limit)
     makeable = problem.true_negatives(class_index, limit)
+    groups = {"true_positives": breakable, "true_negatives": makeable}
     entries = []
     for budget in budgets:
         hull = frontier_hull(*attack_frontier(breakable, makeable, budget))
         pruned = prune_outward(*hull, max_vertices)
-        entries.append(
-            {
-                "recall_lost": breakable.gain(budget).item(),
-                "specificity_lost": makeable.gain(budget).item(),
-                "iou": IOU.lowest(*class_terms(problem, IOU, class_index), *hull),
-                "dice": DICE.lowest(*class_terms(problem, DICE, class_index), *hull),
-                "frontier": [as_numbers(vertex) for vertex in zip(*pruned, strict=True)],
-            }
-        )
+        entry = {"frontier": [as_numbers(vertex) for vertex in zip(*pruned, strict=True)]}
+        for metric in CLASS_METRICS:
+            if metric.ratio:
+                lowest = metric.ratio.lowest(*problem.terms(metric, class_index), *hull)
+                entry[metric.name] = _defined(lowest)
+            else:
+                (entry[metric.lost],) = as_numbers([groups[metric.targets].gain(budget)])
+        entries.append(entry)
     return entries
 
 
@@ -143,7 +142,9 @@ def image_entry(
         logits, target, ignore_index=ignore_index, weights=weights, classifier=classifier
     )
     budgets = [squared_budget(norm, bound) for norm in norms]
-    correct = problem.correct_pixels(math.inf if thresholds else max(budgets))
+    accuracy = ShareProblem(
+        problem, METRICS["pixel_accuracy"], limit=math.inf if thresholds else max(budgets)
+    )
     stable = problem.all_pixels(max(budgets))
     classes = [
         _class_entries(problem, c, budgets, max_vertices) for c in range(problem.num_classes)
@@ -153,27 +154,22 @@ def image_entry(
     if regions is not None and target.ndim == 2 and weights is None:
         region_entries = _region_entries(problem, target, bound, regions, ignore_index)
 
-    def per_eps(name: str) -> list[list]:
-        return [[entries[i][name] for entries in classes] for i in range(len(norms))]
-
     return {
         "eps": norms,
         "lipschitz": bound,
         "valid": problem.valid,
         "correct": problem.correct,
-        "correct_lost": as_numbers(correct.gain(np.array(budgets))),
+        "correct_lost": as_numbers(accuracy.group.gain(np.array(budgets))),
         "stable_lost": as_numbers(stable.gain(np.array(budgets))),
         "intersection": as_numbers(problem.intersection),
         "gt_area": as_numbers(problem.gt_area),
         "pred_area": as_numbers(problem.pred_area),
-        "recall_lost": [as_numbers(lost) for lost in per_eps("recall_lost")],
-        "specificity_lost": [as_numbers(lost) for lost in per_eps("specificity_lost")],
-        "iou": [[_defined(v) for v in values] for values in per_eps("iou")],
-        "dice": [[_defined(v) for v in values] for values in per_eps("dice")],
-        "frontier": per_eps("frontier"),
+        **{
+            name: [[entries[i][name] for entries in classes] for i in range(len(norms))]
+            for name in classes[0][0]
+        },
         "radius": [
-            {"threshold": t, "value": _accuracy_radius(problem, correct, t, bound)}
-            for t in thresholds
+            {"threshold": t, "value": _accuracy_radius(accuracy, t, bound)} for t in thresholds
         ],
         "curve": [
             {"share": share, "radius": _defined(radius)}
@@ -183,10 +179,8 @@ def image_entry(
     }
 
 
-def _accuracy_radius(problem: ImageProblem, group, threshold: float, lipschitz: float):
-    clean = worst_share(problem.correct, problem.valid, group, -1.0).item()
+def _accuracy_radius(accuracy: ShareProblem, threshold: float, lipschitz: float) -> float | None:
+    clean = accuracy.worst(-1.0)
     if math.isnan(clean):
         return None
-    if clean < threshold:
-        return 0.0
-    return radius_of(share_budget(problem.correct, problem.valid, group, threshold), lipschitz)
+    return radius_of(accuracy.lowest_budget(threshold), lipschitz) if clean >= threshold else 0.0

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from .attack_group import AttackGroup
-from .budget import BUDGET_GUARD
 from .margins import (
     class_distances,
     closing_costs,
@@ -17,6 +16,7 @@ from .margins import (
     half_space_distances,
     predict_with_costs,
 )
+from .metrics import Metric
 from .selection import cheapest_cost, cheapest_items, reachable_items
 from .validation import (
     check_classifier,
@@ -44,6 +44,7 @@ class ImageProblem:
 
     Attributes:
         num_classes: K, or 2 for a binary head.
+        has_classifier: Whether costs are those of features, in which a class may be unreachable.
         valid: Number of image pixels that count.
         correct: Number of them that are predicted correctly.
         intersection: ``(classes,)`` image pixels of a class that are predicted as it.
@@ -70,6 +71,7 @@ class ImageProblem:
         self._shape = tuple(logits.shape[1:])
         self._logits = flatten_logits(logits)
         self._classifier = classifier
+        self.has_classifier = classifier is not None
         self._labels: Tensor | None = None
         self._counts: Tensor | None = None
         self._total: Tensor | None = None
@@ -250,27 +252,23 @@ class ImageProblem:
         label, flip = self._label.cpu().numpy(), self._flip.cpu().numpy()
         return label.reshape(self._shape), flip.reshape(self._shape)
 
+    def terms(self, metric: Metric, class_index: int | None) -> tuple[float, float]:
+        """What is good without attack and the area it is divided by; see ``Metric.terms``."""
+        chosen = slice(None) if class_index is None else class_index
+        areas = (self.intersection[chosen], self.gt_area[chosen], self.pred_area[chosen])
+        good, area = metric.terms(*areas, self.valid)
+        return np.asarray(good).item(), np.asarray(area).item()
+
+    def targets(self, metric: Metric, class_index: int | None, limit: float) -> AttackGroup:
+        """The pixels that an attack on a share takes."""
+        method = getattr(self, metric.targets)
+        return method(limit) if class_index is None else method(class_index, limit)
+
     def typical_cost(self) -> float:
         """Mean of the finite flip costs of the valid pixels, or 1 when it is 0."""
         costs = self._flip[self._valid & self._flip.isfinite()]
         mean = costs.mean().item() if costs.numel() else 0.0
         return mean or 1.0
-
-    def true_negative_area(self, class_index: int) -> float:
-        """Image pixels of other classes that are not predicted as the class."""
-        negatives = self.negative_area(class_index)
-        return self._rest(
-            negatives, (self.pred_area[class_index] - self.intersection[class_index]).item()
-        )
-
-    def negative_area(self, class_index: int) -> float:
-        """Image pixels of other classes."""
-        return self._rest(self.valid, self.gt_area[class_index].item())
-
-    def _rest(self, area: float, part: float) -> float:
-        """What is left of an area; what rounding leaves of fractional weights is nothing."""
-        rest = area - part
-        return rest if rest > BUDGET_GUARD * self.valid else 0.0
 
 
 def _number(value: float) -> float:

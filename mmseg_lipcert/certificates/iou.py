@@ -17,77 +17,67 @@ from .attack_group import EMPTY_GROUP, AttackGroup
 from .budget import squared_budget
 from .frontier import attack_frontier, frontier_hull
 from .image_problem import ImageProblem
-from .ratio import IOU, Ratio
+from .metrics import METRICS, Metric, Ratio
 from .validation import check_class_index, check_eps, check_lipschitz
 
 # Relative error that sums and quotients of float64 may have; given to the attacker.
 _ROUNDING = 1e-13
 
 
-def class_terms(problem: ImageProblem, ratio: Ratio, class_index: int) -> tuple[float, float]:
-    """T and D of a class on an image: the terms of its clean ratio."""
-    hit = problem.intersection[class_index].item()
-    gt_area, pred_area = problem.gt_area[class_index], problem.pred_area[class_index]
-    return hit, ratio.denominator(hit, gt_area.item(), pred_area.item())
-
-
-def worst_ratio(
-    problem: ImageProblem, ratio: Ratio, class_index: int, budgets: Sequence[float]
-) -> np.ndarray:
-    """Q1: the smallest IoU or Dice of a class on an image, for several squared budgets.
-
-    A class that is in neither map is NaN until an attack can create a pixel of it, then 0.
-
-    Returns:
-        ``(len(budgets),)``.
-    """
-    good, area = class_terms(problem, ratio, class_index)
-    limit = max(budgets)
-    breakable = problem.true_positives(class_index, limit)
-    makeable = problem.true_negatives(class_index, limit)
-    return np.array(
-        [ratio.lowest(good, area, *attack_frontier(breakable, makeable, b)) for b in budgets]
-    )
-
-
-def ratio_budget(
-    ratio: Ratio,
-    good: float,
-    area: float,
-    breakable: AttackGroup,
-    makeable: AttackGroup,
-    threshold: float,
-) -> float:
-    """Q2: infimum of the squared budgets that push IoU or Dice of a class below a threshold.
-
-    For every number of true positives to break, the number of false positives still needed is in
-    closed form; the cheapest pair wins. With different profits see ``_fractional_budget``.
+class RatioProblem:
+    """IoU or Dice of a class on one image under attack.
 
     Args:
-        ratio: The metric.
-        good: T of the clean prediction.
-        area: D of the clean prediction; the clean value is at least the threshold.
-        breakable: All true positives.
-        makeable: All true negatives.
-        threshold: The value to be guaranteed.
-
-    Returns:
-        The squared budget; infinite when no attack suffices.
+        problem: The image.
+        metric: With ``ratio``.
+        class_index: The class.
+        limit: Largest squared budget that :meth:`worst` will be asked about. Defaults to any.
     """
-    if threshold <= 0:
-        return math.inf
-    # No ratio of pixel counts lies between 0 and this; dividing by less would overflow.
-    threshold = max(threshold, 1e-200)
-    if breakable.uniform and makeable.uniform:
-        return _exact_budget(ratio, good, area, breakable, makeable, threshold)
-    # Nothing is gained from a group before its cheapest item: each group alone, or both.
-    options = ((breakable, EMPTY_GROUP), (EMPTY_GROUP, makeable), (breakable, makeable))
-    budgets = []
-    for first, second in options:
-        entry = max(g.cheapest for g in (first, second) if g is not EMPTY_GROUP)
-        cost = _fractional_budget(ratio, good, area, first, second, threshold)
-        budgets.append(max(entry, cost))
-    return min(budgets)
+
+    def __init__(
+        self, problem: ImageProblem, metric: Metric, class_index: int, limit: float = math.inf
+    ) -> None:
+        self.ratio = metric.ratio
+        self.good, self.area = problem.terms(metric, class_index)
+        self.breakable = problem.true_positives(class_index, limit)
+        self.makeable = problem.true_negatives(class_index, limit)
+
+    def worst(self, budget: float) -> float:
+        """Q1: the smallest value within a squared budget.
+
+        A class that is in neither map is NaN until an attack can create a pixel of it, then 0.
+        """
+        frontier = attack_frontier(self.breakable, self.makeable, budget)
+        return self.ratio.lowest(self.good, self.area, *frontier)
+
+    def lowest_budget(self, threshold: float) -> float:
+        """Q2: infimum of the squared budgets that push the value below a threshold.
+
+        For every number of true positives to break, the number of false positives still needed is
+        in closed form; the cheapest pair wins. With different profits see ``_fractional_budget``.
+
+        Args:
+            threshold: At most the value without attack; the groups must be complete (no limit).
+
+        Returns:
+            The squared budget; infinite when no attack suffices.
+        """
+        if threshold <= 0:
+            return math.inf
+        # No ratio of pixel counts lies between 0 and this; dividing by less would overflow.
+        threshold = max(threshold, 1e-200)
+        breakable, makeable = self.breakable, self.makeable
+        terms = self.ratio, self.good, self.area
+        if breakable.uniform and makeable.uniform:
+            return _exact_budget(*terms, breakable, makeable, threshold)
+        # Nothing is gained from a group before its cheapest item: each group alone, or both.
+        options = ((breakable, EMPTY_GROUP), (EMPTY_GROUP, makeable), (breakable, makeable))
+        budgets = []
+        for first, second in options:
+            entry = max(g.cheapest for g in (first, second) if g is not EMPTY_GROUP)
+            cost = _fractional_budget(*terms, first, second, threshold)
+            budgets.append(max(entry, cost))
+        return min(budgets)
 
 
 def _exact_budget(
@@ -98,7 +88,7 @@ def _exact_budget(
     makeable: AttackGroup,
     threshold: float,
 ) -> float:
-    """``ratio_budget`` for groups of equal profits: whole items only."""
+    """``RatioProblem.lowest_budget`` for groups of equal profits: whole items only."""
     lost = breakable.gained
     needed = ratio.factor * (good - lost) / threshold - area + ratio.drop * lost
     # Rounding is repaired with the very expression that Q1 evaluates.
@@ -218,13 +208,11 @@ def dataset_worst_case_iou(
     for logits, target in images:
         problem = ImageProblem(logits, target, ignore_index=ignore_index, classifier=classifier)
         class_index = check_class_index(class_index, problem.num_classes, "IoU")
-        terms = class_terms(problem, IOU, class_index)
-        breakable = problem.true_positives(class_index, budget)
-        makeable = problem.true_negatives(class_index, budget)
-        hull = frontier_hull(*attack_frontier(breakable, makeable, budget))
-        good.append(terms[0])
-        area.append(terms[1])
+        one = RatioProblem(problem, METRICS["iou"], class_index, budget)
+        hull = frontier_hull(*attack_frontier(one.breakable, one.makeable, budget))
+        good.append(one.good)
+        area.append(one.area)
         hulls.append(np.stack(hull, axis=1))
     if not good:
         raise ValueError("images is empty: there is no dataset to certify")
-    return lowest_dataset_ratio(IOU, np.array(good), np.array(area), hulls)
+    return lowest_dataset_ratio(METRICS["iou"].ratio, np.array(good), np.array(area), hulls)

@@ -8,13 +8,12 @@ from torch import Tensor
 
 from .budget import radius_of, squared_budget
 from .image_problem import ImageProblem
-from .iou import class_terms, ratio_budget, worst_ratio
-from .knapsack import ONE_GROUP_METRICS, share_budget, share_problem, worst_share
+from .iou import RatioProblem
+from .knapsack import ShareProblem
 from .margins import flip_costs, predicted_labels
-from .means import MEAN_METRICS, MeanProblem, mean_budget
-from .ratio import RATIO_METRICS
+from .means import MeanProblem
+from .metrics import queried_metric
 from .validation import (
-    check_class_index,
     check_eps,
     check_integer_map,
     check_labels,
@@ -22,17 +21,16 @@ from .validation import (
     check_threshold,
 )
 
-METRICS = (*ONE_GROUP_METRICS, *RATIO_METRICS, *MEAN_METRICS)
-_PER_CLASS = ("recall", "specificity", *RATIO_METRICS)
 
-
-def _check_metric(metric: str, class_index: int | None, num_classes: int) -> None:
-    if metric not in METRICS:
-        raise ValueError(f"unknown metric {metric!r}: choose one of {', '.join(METRICS)}")
-    if metric in _PER_CLASS:
-        check_class_index(class_index, num_classes, metric)
-    elif class_index is not None:
-        raise ValueError(f"{metric} is not per class: drop class_index={class_index}")
+def _attacked(
+    problem: ImageProblem, name: str, class_index: int | None, limit: float = math.inf
+) -> ShareProblem | RatioProblem | MeanProblem:
+    """A metric of an image under attack, for every squared budget up to a limit."""
+    metric = queried_metric(name, class_index, problem.num_classes)
+    if metric.scope == "mean":
+        return MeanProblem(problem, metric, limit)
+    kind = RatioProblem if metric.ratio else ShareProblem
+    return kind(problem, metric, class_index, limit)
 
 
 def worst_case(
@@ -56,11 +54,11 @@ def worst_case(
         logits: ``(K, H, W)``, or ``(1, H, W)`` for a binary head.
         target: Labels ``(H, W)``, or label counts ``(classes, H, W)`` when a logit pixel stands
             for image pixels of several labels.
-        metric: pixel_accuracy, stability, recall, specificity, iou, dice, macc, miou or mdice.
+        metric: One of ``metrics.QUERIES``: pixel_accuracy, stability, recall, mIoU, ...
         eps: Norms of the perturbation, in [0, 1] pixel units.
         lipschitz: Joint Lipschitz bound of the map from image to logits (to features with
             ``classifier``).
-        class_index: The class, for recall, specificity, iou and dice.
+        class_index: The class, for a metric of one class.
         ignore_index: Label of the pixels that never count.
         weights: ``(H, W)`` image pixels that each logit pixel stands for.
         classifier: ``(K, C)`` weights of the last affine map, for costs in feature space.
@@ -81,17 +79,9 @@ def worst_case(
     problem = ImageProblem(
         logits, target, ignore_index=ignore_index, weights=weights, classifier=classifier
     )
-    _check_metric(metric, class_index, problem.num_classes)
     budgets = [squared_budget(norm, bound) for norm in norms]
-    if metric in MEAN_METRICS:
-        mean = MeanProblem(problem, metric, max(budgets))
-        values = [mean.worst(budget) for budget in budgets]
-    elif metric in RATIO_METRICS:
-        values = worst_ratio(problem, RATIO_METRICS[metric], class_index, budgets)
-    else:
-        terms = share_problem(problem, metric, class_index, max(budgets))
-        values = [worst_share(*terms, budget) for budget in budgets]
-    return torch.tensor([float(v) for v in values], dtype=torch.float64)
+    attacked = _attacked(problem, metric, class_index, max(budgets))
+    return torch.tensor([attacked.worst(b) for b in budgets], dtype=torch.float64)
 
 
 def robustness_radius(
@@ -118,7 +108,7 @@ def robustness_radius(
         threshold: The value to be guaranteed.
         lipschitz: Joint Lipschitz bound of the map from image to logits (to features with
             ``classifier``).
-        class_index: The class, for recall, specificity, iou and dice.
+        class_index: The class, for a metric of one class.
         ignore_index: Label of the pixels that never count.
         weights: ``(H, W)`` image pixels that each logit pixel stands for.
         classifier: ``(K, C)`` weights of the last affine map, for costs in feature space.
@@ -141,30 +131,13 @@ def robustness_radius(
     problem = ImageProblem(
         logits, target, ignore_index=ignore_index, weights=weights, classifier=classifier
     )
-    _check_metric(metric, class_index, problem.num_classes)
-    nothing = squared_budget(0.0, bound)
-    if metric in MEAN_METRICS:
-        clean = MeanProblem(problem, metric, nothing).worst(nothing)
-    elif metric in RATIO_METRICS:
-        ratio = RATIO_METRICS[metric]
-        good, area = class_terms(problem, ratio, class_index)
-        clean = ratio.value(good, area, 0.0, 0.0).item()
-    else:
-        terms = share_problem(problem, metric, class_index, math.inf)
-        clean = float(worst_share(*terms, nothing))
+    attacked = _attacked(problem, metric, class_index)
+    clean = attacked.worst(squared_budget(0.0, bound))
     if math.isnan(clean):
         return math.nan
     if clean < threshold:
         return 0.0
-    if metric in MEAN_METRICS:
-        budget = mean_budget(problem, metric, threshold, can_hold=classifier is not None)
-    elif metric in RATIO_METRICS:
-        breakable = problem.true_positives(class_index)
-        makeable = problem.true_negatives(class_index)
-        budget = ratio_budget(ratio, good, area, breakable, makeable, threshold)
-    else:
-        budget = share_budget(*terms, threshold)
-    return radius_of(budget, bound)
+    return radius_of(attacked.lowest_budget(threshold), bound)
 
 
 def pixel_radius_map(

@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 
-from mmseg_lipcert.utils.rounding import confidence, gray_levels, percent, significant
-from mmseg_lipcert.version import __version__
-from mmseg_lipcert.visualization import guarantee_svg
-
+from ..utils.rounding import confidence, gray_levels, percent, significant
+from ..version import __version__
+from ..visualization import guarantee_svg
 from .certificate_file import CERTIFICATE_SCHEMA
 from .picture_files import data_uri, embedded, image_pictures
+from .tables import SHOWN_CLASS_METRICS, columns
 
 #: Name of the page in the folder of a certification.
 REPORT_NAME = "report.html"
@@ -96,6 +96,8 @@ def _page(certificate: dict[str, Any], folder: Path, digest: str) -> str:
     shows_more = certificate["lipschitz"] is not None and curve.is_file()
     return environment.get_template(_TEMPLATE.name).render(
         c=certificate,
+        columns=columns([certificate["clean"], *certificate["certified"]]),
+        class_metrics=SHOWN_CLASS_METRICS,
         digest=digest,
         version=__version__,
         figure=data_uri("image/svg+xml", guarantee_svg(certificate)),

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from prettytable import PrettyTable
 
-from mmseg_lipcert.utils.rounding import percent_cell, significant
+from ..certificates.metrics import CLASS_METRICS, METRICS, Metric
+from ..utils.rounding import percent_cell, significant
 
-#: Columns of the overview: title and key, in clean and certified results.
-COLUMNS = (
-    ("pixel accuracy", "pixel_accuracy"),
-    ("pooled", "pixel_accuracy_dataset"),
-    ("stability", "stability"),
-    ("mIoU", "mIoU"),
-    ("mDice", "mDice"),
-    ("mAcc", "mAcc"),
-)
+#: Metrics of each class that tables show.
+SHOWN_CLASS_METRICS = tuple(metric for metric in CLASS_METRICS if metric.shown)
 
-#: More columns of Lipschitz certificates.
-LIPSCHITZ_COLUMNS = (("worst image", "pixel_accuracy_lowest"),)
 
-#: More columns of smoothed segmentors.
-SMOOTHING_COLUMNS = (
-    ("abstain", "abstain"),
-    ("mIoU as published (no guarantee)", "mIoU_published"),
-)
+def columns(results: Iterable[dict[str, Any]]) -> list[Metric]:
+    """Figures that tables show and at least one of some results has."""
+    present = {name for figures in results for name in figures}
+    return [m for name, m in METRICS.items() if m.shown and name in present]
+
+
+def cells(figures: dict[str, Any], metrics: Iterable[Metric]) -> list[str]:
+    """Values in percent; "-" where there is none."""
+    return [percent_cell(figures.get(metric.name), up=metric.highest) for metric in metrics]
 
 
 def overview_table(certificate: dict[str, Any]) -> str:
@@ -35,34 +32,27 @@ def overview_table(certificate: dict[str, Any]) -> str:
     attack and abstention. Only Lipschitz certificates, which hold for all images at once, have a
     worst image.
     """
-    columns = COLUMNS + (SMOOTHING_COLUMNS if certificate.get("smoothing") else LIPSCHITZ_COLUMNS)
-    table = PrettyTable(["eps", *(title for title, _ in columns)], align="r")
-    for title, row in _results(certificate):
-        table.add_row(
-            [title, *(percent_cell(row.get(key), up=key == "abstain") for _, key in columns)]
-        )
+    results = _results(certificate)
+    shown = columns(figures for _, figures in results)
+    table = PrettyTable(["eps", *(metric.title for metric in shown)], align="r")
+    for title, figures in results:
+        table.add_row([title, *cells(figures, shown)])
     return table.get_string()
 
 
 def class_table(certificate: dict[str, Any]) -> str:
-    """Recall and IoU of each class, at every step of :func:`overview_table`."""
+    """Metrics of each class, at every step of :func:`overview_table`."""
     results = _results(certificate)
-    table = PrettyTable(
-        ["class", *(f"{key} {name}" for key in ("recall", "IoU") for name, _ in results)],
-        align="r",
-    )
+    titles = [f"{metric.title} {name}" for metric in SHOWN_CLASS_METRICS for name, _ in results]
+    table = PrettyTable(["class", *titles], align="r")
     table.align["class"] = "l"
     for name in certificate["clean"]["per_class"]:
-        table.add_row(
-            [
-                name,
-                *(
-                    percent_cell(result["per_class"][name].get(key))
-                    for key in ("recall", "iou")
-                    for _, result in results
-                ),
-            ]
-        )
+        values = [
+            percent_cell(figures["per_class"][name].get(metric.name))
+            for metric in SHOWN_CLASS_METRICS
+            for _, figures in results
+        ]
+        table.add_row([name, *values])
     return table.get_string()
 
 

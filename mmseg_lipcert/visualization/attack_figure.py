@@ -10,7 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, NullFormatter, PercentFormatter
 
-_PANELS = (("pixel accuracy", "pixel_accuracy"), ("mIoU", "mIoU"))
+from ..certificates.metrics import METRICS
+
+_PANELS = ("pixel_accuracy", "mIoU")
 _ATTACKED, _CERTIFIED = "tab:red", "tab:blue"
 
 
@@ -25,7 +27,7 @@ def save_attack_curve(path: str | os.PathLike[str], report: dict[str, Any]) -> N
     eps = np.array([row["eps"] for row in rows])
     figure = Figure(figsize=(11, 4.5), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    for axis, (title, key) in zip(figure.subplots(1, 2), _PANELS, strict=True):
+    for axis, key in zip(figure.subplots(1, 2), _PANELS, strict=True):
         axis.axhline(_number(report["clean"][key]), color="black", linestyle="--", label="clean")
         attacked = np.array([_number(row["attacked"][key]) for row in rows])
         axis.plot(eps, attacked, color=_ATTACKED, marker="o", label="attacked: reached")
@@ -40,7 +42,7 @@ def save_attack_curve(path: str | os.PathLike[str], report: dict[str, Any]) -> N
         axis.set_ylim(0, 1)
         axis.yaxis.set_major_formatter(PercentFormatter(1.0))
         axis.set_xlabel("l2 norm of the perturbation (image in [0, 1])")
-        axis.set_title(f"{title}, {report['images']} images")
+        axis.set_title(f"{METRICS[key].title}, {report['images']} images")
         axis.grid(True, alpha=0.3)
     axis.legend(loc="best")
     _save(figure, path)

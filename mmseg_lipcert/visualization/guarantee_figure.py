@@ -11,12 +11,14 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-#: Figures that are shown: key, label, color (distinct for color-blind readers too), marker.
-_FIGURES = (
-    ("stability", "pixels that cannot change", "#000000", "o"),
-    ("pixel_accuracy", "pixel accuracy", "#0072B2", "s"),
-    ("mIoU", "mIoU", "#D55E00", "^"),
-)
+from ..certificates.metrics import METRICS
+
+#: Metrics that are shown: color (distinct for color-blind readers too) and marker.
+_STYLES = {
+    "stability": ("#000000", "o"),
+    "pixel_accuracy": ("#0072B2", "s"),
+    "mIoU": ("#D55E00", "^"),
+}
 
 
 def guarantee_svg(certificate: dict[str, Any]) -> bytes:
@@ -37,7 +39,8 @@ def guarantee_svg(certificate: dict[str, Any]) -> bytes:
         figure = Figure(figsize=(7, 3.5), layout="constrained")
         FigureCanvasSVG(figure)
         axis = figure.subplots()
-        for key, label, color, marker in _FIGURES:
+        for key, (color, marker) in _STYLES.items():
+            label = METRICS[key].caption
             values = _numbers(rows[:1] + rows, key)
             axis.step(norms, values, where="pre", color=color, linewidth=1.6)
             axis.plot(norms[1:], values[1:], marker, color=color, label=f"{label}, guaranteed")

@@ -31,5 +31,5 @@ def test_the_blocks_run_one_after_the_other(tmp_path, monkeypatch):
     assert cv2.imread("street_certificate.png").std() > 10
     assert 0.5 < seen[1].stability(0.5) < seen[1].stability(0.1) < 1
     assert seen[2].robustness_radius("recall", 0.9, class_index=0) > 0
-    assert seen[3].worst_case("miou") > 0 and names["certify"].method == "denoise"
+    assert seen[3].worst_case("mIoU") > 0 and names["certify"].method == "denoise"
     assert np.array_equal(np.load("street.npz")["prediction"], seen[3].labels)

@@ -41,7 +41,7 @@ def test_figures_are_those_of_the_certificates(result, image):
         ("pixel_accuracy", None),
         ("stability", None),
         ("iou", 0),
-        ("miou", None),
+        ("mIoU", None),
     ):
         expected = worst_case(logits, target, metric, [0.1, 0.5], result.bound, class_index=index)
         assert result.worst_case(metric, class_index=index).tolist() == expected.tolist()

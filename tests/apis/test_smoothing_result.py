@@ -64,11 +64,11 @@ def test_figures_are_those_of_the_summary(labels):
     rows = result.metric.summarize([result.entry])["certified"]
     for row, radius in zip(rows, result.settings.radii, strict=True):
         assert row["eps"] == radius
-        for name, key in (("pixel_accuracy", "pixel_accuracy"), ("miou", "mIoU"), ("macc", "mAcc")):
-            assert result.worst_case(name, radius) == row[key]
+        for name in ("pixel_accuracy", "mIoU", "mAcc"):
+            assert result.worst_case(name, radius) == row[name]
         for name in ("iou", "dice", "recall", "specificity"):
             assert result.worst_case(name, radius, class_index=1) == row["per_class"][1][name]
-    assert result.worst_case("miou") == rows[0]["mIoU"]
+    assert result.worst_case("mIoU") == rows[0]["mIoU"]
     first, second, third = result.settings.radii
     assert result.worst_case("stability", [0.0, first, (first + second) / 2]).tolist() == [
         rows[0]["stability"],
@@ -76,7 +76,7 @@ def test_figures_are_those_of_the_summary(labels):
         rows[1]["stability"],
     ]
     with pytest.raises(ValueError, match="eps=1 is larger than the tested radii .*sigma=0.1"):
-        result.worst_case("miou", 1)
+        result.worst_case("mIoU", 1)
     assert third > second
 
 
@@ -102,8 +102,8 @@ def test_a_class_is_asked_for_where_it_is_needed_only(labels):
     result, _ = known_result(labels)
     with pytest.raises(ValueError, match="iou needs class_index"):
         result.worst_case("iou")
-    with pytest.raises(ValueError, match="miou is not per class"):
-        result.worst_case("miou", class_index=0)
+    with pytest.raises(ValueError, match="mIoU is not per class"):
+        result.worst_case("mIoU", class_index=0)
     with pytest.raises(ValueError, match="unknown metric 'mIoU'"):
         result.worst_case("mIoU")
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..shares import defined_mean, shares
+from ..metrics import CLASS_METRICS, MEAN_METRICS, defined_mean, shares
 from .dataset_allowance import DatasetAllowance
 from .settings import SmoothingSettings
 
@@ -109,51 +109,36 @@ class _Totals:
             others: Pixels of other classes that may become it.
             allowance: Wrong certificates.
         """
-        tp, fp, others, area = tp.sum(0), fp.sum(0), others.sum(0), self.gt_area.sum(0)
-        negative, wrong = self.valid.sum() - area, allowance.pixels
-        # A lost true positive lowers (T - a) / (U + b) more than a new false positive (T <= U), so
-        # wrong certificates are spent on them first; false positives are made of the others.
-        lost = np.minimum(np.minimum(tp, wrong), allowance.per_class)
-        makeable, union = negative - fp - others, area + fp + others
-        figures = {"wrong": wrong, "negative": negative, "fp": fp + others}
-        kept, reached = tp - lost, union + np.minimum(wrong - lost, makeable)
-        values = _class_values(kept, reached, area, **figures)
-        # The mean over classes, with every class losing true positives at once: their shares of
-        # the labels add up to the allowed sum. IoU loses at most this share, Dice twice as much.
-        full = _class_values(tp, union + np.minimum(wrong, makeable), area, **figures)
+        tp, fp, area = tp.sum(0), (fp + others).sum(0), self.gt_area.sum(0)
+        valid, wrong = self.valid.sum(), allowance.pixels
+        # Wrong certificates take true positives or make false positives. A quotient that falls with
+        # both is lowest when as many as can be are spent on one of the two.
+        breakable = np.minimum(np.minimum(tp, wrong), allowance.per_class)
+        makeable = valid - area - fp
+        made = np.minimum(wrong, makeable)
+        attacks = (
+            (breakable, np.minimum(wrong - breakable, makeable)),
+            (np.minimum(wrong - made, breakable), made),
+        )
         classes_lost = allowance.class_share * np.count_nonzero(area)
-        means = {
-            name: _class_mean(values[name], full[name], slope * classes_lost)
-            for name, slope in (("recall", 1), ("iou", 1), ("dice", 2))
-        }
+        values, means = {}, {}
+        for metric in CLASS_METRICS:
+            lowest = [metric.value(tp - a, area, tp - a + fp + b, valid) for a, b in attacks]
+            values[metric.name] = np.minimum(*lowest)
+            means[metric.name] = defined_mean(values[metric.name])
+            if metric.slope is not None:
+                # Every class loses true positives at once: their shares of the labels add up to
+                # the allowed sum, and the metric loses at most ``slope`` times that.
+                full = metric.value(tp, area, tp + fp + made, valid)
+                shared = _class_mean(values[metric.name], full, metric.slope * classes_lost)
+                means[metric.name] = shared
         return {
-            "pixel_accuracy_dataset": shares(tp.sum() - wrong, self.valid.sum()).item(),
-            "mIoU": means["iou"],
-            "mAcc": means["recall"],
-            "mDice": means["dice"],
-            "mSpecificity": defined_mean(values["specificity"]),
+            "pixel_accuracy_dataset": shares(tp.sum() - wrong, valid).item(),
+            **{mean.name: means[mean.of] for mean in MEAN_METRICS},
             "per_class": [
                 {name: float(value[c]) for name, value in values.items()} for c in range(len(tp))
             ],
         }
-
-
-def _class_values(
-    kept: np.ndarray,
-    union: np.ndarray,
-    area: np.ndarray,
-    *,
-    negative: np.ndarray,
-    fp: np.ndarray,
-    wrong: int,
-) -> dict[str, np.ndarray]:
-    """Metrics of every class; undefined ones are NaN."""
-    return {
-        "iou": shares(kept, union),
-        "dice": shares(2 * kept, union + kept),
-        "recall": shares(kept, area),
-        "specificity": shares(negative - fp - wrong, negative),
-    }
 
 
 def _class_mean(values: np.ndarray, full: np.ndarray, shared_loss: float) -> float:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from mmseg_lipcert.certificates.shares import defined_mean, shares
+from mmseg_lipcert.certificates.metrics import defined_mean, shares
 
 
 def test_mean_leaves_undefined_values_out():

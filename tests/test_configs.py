@@ -13,10 +13,14 @@ register_packages()
 
 ROOT = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(path for path in ROOT.glob("*/*.py") if path.parent.name != "_base_")
-# Networks in files are certified by the command line alone, and their files are not here.
+# Networks in files are certified by the command line alone, and their files are not here;
+# denoisers are no segmentors.
 ONNX_CONFIGS = [path for path in CONFIGS if path.parent.name == "onnx"]
+DENOISER_CONFIGS = [path for path in CONFIGS if path.parent.name == "denoiser"]
 MODEL_CONFIGS = [
-    path for path in CONFIGS if not path.stem.endswith("_certify") and path not in ONNX_CONFIGS
+    path
+    for path in CONFIGS
+    if not path.stem.endswith("_certify") and path not in (*ONNX_CONFIGS, *DENOISER_CONFIGS)
 ]
 LIPSCHITZ_CONFIGS = [path for path in MODEL_CONFIGS if path.parent.name.startswith("lip_")]
 SMOOTHING_CONFIGS = [path for path in MODEL_CONFIGS if path not in LIPSCHITZ_CONFIGS]
@@ -85,3 +89,18 @@ def test_denoiser_config_names_a_denoiser(path, monkeypatch):
     monkeypatch.setenv("DENOISER", "elsewhere")
     denoiser = Config.fromfile(path).denoiser
     assert denoiser.path.startswith("elsewhere") and denoiser.type in MODELS
+
+
+@pytest.mark.parametrize("path", DENOISER_CONFIGS, ids=name)
+def test_a_denoiser_trains_on_crops_of_its_size_without_labels(path, mmseg_scope):
+    config = Config.fromfile(path)
+    assert config.custom_imports.imports == ["mmseg_lipcert.registration"]
+    assert config.crop_size == (MODELS.build(config.model).crop,) * 2
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        pipeline = loader.dataset.pipeline
+        assert all("Annotation" not in step.type and "Label" not in step.type for step in pipeline)
+    assert config.train_pipeline[1] == dict(type="CheckedRandomCrop", crop_size=config.crop_size)
+    # Validation, checkpoints and the learning rate end with the training.
+    assert config.train_cfg.max_iters % config.train_cfg.val_interval == 0
+    assert config.train_cfg.max_iters % config.default_hooks.checkpoint.interval == 0
+    assert config.param_scheduler[-1].T_max == config.train_cfg.max_iters

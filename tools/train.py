@@ -1,4 +1,4 @@
-"""Train a segmentor: MMSegmentation's train tool, with clear errors before any long work."""
+"""Train a segmentor or a denoiser: MMSegmentation's tool, with clear errors before long work."""
 
 import argparse
 import logging
@@ -22,7 +22,7 @@ _NEEDED = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description="Train a segmentor")
+    parser = argparse.ArgumentParser(description="Train a segmentor, or a denoiser")
     parser.add_argument("config", help="training config")
     parser.add_argument(
         "--resume",
@@ -78,22 +78,26 @@ def check_start(config: Config) -> None:
 
 
 def check_data(config: Config) -> None:
-    """Build the datasets once, so that missing data ends the run before its first iteration.
+    """Read one item of each dataset, so that bad data end the run before its first iteration.
 
     Raises:
-        CommandLineError: If a file or folder of a dataset is missing, or a dataset is empty.
+        CommandLineError: If a file or folder of a dataset is missing, a dataset is empty, or its
+            pipeline refuses the first image.
     """
     for key in ("train_dataloader", "val_dataloader"):
         if config.get(key) is None:
             continue
         try:
-            size = len(DATASETS.build(config[key].dataset))
+            dataset = DATASETS.build(config[key].dataset)
+            size = len(dataset)
+            if size:
+                dataset[0]
         except OSError as error:
             raise CommandLineError(f"cannot read the data of {key}: {describe(error)}") from error
         except ValueError as error:
             # MMEngine concatenates the entries of a dataset, and NumPy refuses to join none.
             if "need at least one array" not in str(error):
-                raise
+                raise CommandLineError(f"the data of {key}: {error}") from error
             size = 0
         # MMEngine's infinite sampler would search an empty dataset for ever.
         if size == 0:

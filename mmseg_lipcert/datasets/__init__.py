@@ -5,6 +5,7 @@ from mmseg_lipcert.datasets.kvasir_seg import KvasirSegDataset
 from mmseg_lipcert.datasets.street_scenes import generate_street_scene, write_street_scenes
 from mmseg_lipcert.datasets.transforms import (
     AddGaussianNoise,
+    CheckedRandomCrop,
     CheckLabels,
     LoadCheckedAnnotations,
     LoadCheckedImage,
@@ -14,6 +15,7 @@ __all__ = [
     "AddGaussianNoise",
     "CamVidDataset",
     "CheckLabels",
+    "CheckedRandomCrop",
     "KvasirSegDataset",
     "LoadCheckedAnnotations",
     "LoadCheckedImage",

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from torch import nn
 from torch.nn.utils.parametrizations import orthogonal
 
+from mmseg_lipcert.models.denoisers import DiffusersDenoiser
 from mmseg_lipcert.utils.cli import CommandLineError
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +81,37 @@ default_hooks = dict(
 log_processor = dict(by_epoch=False)
 randomness = dict(seed=0)
 """
+# What makes a denoiser's training of it: crops of 8x8 pixels and no labels.
+DENOISER = """
+dataset["pipeline"] = [
+    dict(type="LoadCheckedImage"),
+    dict(type="CheckedRandomCrop", crop_size=(8, 8)),
+    dict(type="PackSegInputs"),
+]
+model = dict(
+    type="DenoisingDiffusion",
+    unet=dict(
+        sample_size=8,
+        block_out_channels=(4,),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D",),
+        up_block_types=("UpBlock2D",),
+        add_attention=False,
+        norm_num_groups=2,
+    ),
+    scheduler=dict(),
+)
+train_cfg["val_interval"] = 2
+val_dataloader = dict(
+    batch_size=2,
+    num_workers=0,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(dataset, pipeline=[dict(type="LoadCheckedImage"), dict(type="PackSegInputs")]),
+)
+val_cfg = dict(type="ValLoop")
+val_evaluator = dict(type="DenoisingMetric")
+custom_hooks = [dict(type="EMAHook"), dict(type="ExportDenoiserHook")]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -106,11 +138,11 @@ def config_path(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(train, config_path, monkeypatch):
-    """Call the tool as from the command line."""
+    """Call the tool as from the command line, but let it raise its errors."""
 
     def call(*arguments: str) -> None:
         monkeypatch.setattr(sys, "argv", ["train.py", str(config_path), *arguments])
-        train.main()
+        train.main.__wrapped__()
 
     return call
 
@@ -146,6 +178,26 @@ def test_resume_goes_on_where_training_stopped(run):
     assert checkpoint["meta"]["iter"] == 4
     # Four steps of the optimizer: its state went on too.
     assert checkpoint["optimizer"]["state"][0]["step"] == 4
+
+
+def test_a_denoiser_is_trained_validated_exported_and_resumed(run, config_path):
+    config_path.write_text(CONFIG + DENOISER)
+    run("--work-dir", "run")
+    image = torch.rand(1, 3, 10, 14)
+    first = DiffusersDenoiser("run/denoiser")(image, 0.25)
+    (log,) = Path("run").glob("*/*.log")
+    assert "denoising/psnr@0.25: " in log.read_text()
+    run("--work-dir", "run", "--resume", "--cfg-options", "train_cfg.max_iters=4")
+    checkpoint = load("run", 4)
+    assert checkpoint["optimizer"]["state"][0]["step"] == 4
+    assert checkpoint["ema_state_dict"]["steps"] == 4
+    assert not torch.equal(DiffusersDenoiser("run/denoiser")(image, 0.25), first)
+
+
+def test_crops_larger_than_the_images(run, config_path):
+    config_path.write_text(CONFIG + DENOISER.replace("(8, 8)", "(8, 20)"))
+    with pytest.raises(CommandLineError, match=r"train_dataloader: image data/images/0.png is 16x"):
+        run()
 
 
 def test_resume_without_a_checkpoint_says_so_and_starts(run, train, monkeypatch):

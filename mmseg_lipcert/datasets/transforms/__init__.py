@@ -2,7 +2,14 @@
 
 from mmseg_lipcert.datasets.transforms.add_gaussian_noise import AddGaussianNoise
 from mmseg_lipcert.datasets.transforms.check_labels import CheckLabels
+from mmseg_lipcert.datasets.transforms.checked_random_crop import CheckedRandomCrop
 from mmseg_lipcert.datasets.transforms.load_checked_annotations import LoadCheckedAnnotations
 from mmseg_lipcert.datasets.transforms.load_checked_image import LoadCheckedImage
 
-__all__ = ["AddGaussianNoise", "CheckLabels", "LoadCheckedAnnotations", "LoadCheckedImage"]
+__all__ = [
+    "AddGaussianNoise",
+    "CheckLabels",
+    "CheckedRandomCrop",
+    "LoadCheckedAnnotations",
+    "LoadCheckedImage",
+]

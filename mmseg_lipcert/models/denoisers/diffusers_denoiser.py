@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from .base_denoiser import BaseDenoiser
+from .one_step import patch_size, predict_clean
 from .resolution import build_strategy
 from .transition import transition
 
@@ -95,10 +97,11 @@ class DiffusersDenoiser(BaseDenoiser):
         self.unet = load_unet(Path(path), self.dtype)
         self.family = noise_family(scheduler or load_scheduler_config(Path(path)), clip)
         config = self.unet.config
-        divisor = 2 ** (len(config.block_out_channels) - 1)
-        self.strategy = build_strategy(
-            strategy, config.sample_size, divisor, strategy_options or {}
-        )
+        self.patch = patch_size(config)
+        divisor = self.patch * 2 ** (len(config.block_out_channels) - 1)
+        # The network counts its size in patches.
+        size = config.sample_size and (np.asarray(config.sample_size) * self.patch).tolist()
+        self.strategy = build_strategy(strategy, size, divisor, strategy_options or {})
         if channels_last:
             self.unet.to(memory_format=torch.channels_last)
         if compile:
@@ -150,12 +153,8 @@ class DiffusersDenoiser(BaseDenoiser):
         return clean
 
     def _predict(self, noisy: Tensor, level: float) -> Tensor:
-        inputs = self.family.network_input(noisy, level).to(self.dtype)
-        # A Python number would be truncated to an integer.
-        timestep = torch.full((len(noisy),), self.family.timestep(level), device=noisy.device)
-        output = self.unet(inputs, timestep, return_dict=False)[0]
-        # Models with a learned variance append it to the mean.
-        return self.family.clean(noisy, level, output[:, :3].float())
+        levels = [level] * len(noisy)
+        return predict_clean(self.unet, self.family, noisy, levels, self.patch, self.dtype)
 
 
 def _draw(like: Tensor, generators: Sequence[torch.Generator]) -> Tensor:

@@ -12,6 +12,8 @@ from diffusers import UNet2DModel
 from safetensors.torch import load_file
 from torch import Tensor
 
+from .one_step import patch_size
+
 _NAME = "diffusion_pytorch_model"
 # Attention layers of checkpoints from before diffusers 0.15.
 _RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
@@ -39,7 +41,7 @@ def load_unet(path: Path, dtype: torch.dtype) -> UNet2DModel:
         raise FileNotFoundError(
             f"{path} holds no diffusers model (there is no {file}). Nothing is downloaded: fetch "
             "one first, such as 'hf download google/ddpm-ema-church-256 --local-dir FOLDER', train "
-            "one with tools/train_denoiser.py, or convert one with "
+            "one with tools/train.py and a config of configs/denoiser, or convert one with "
             "tools/model_converters/guided_diffusion_to_diffusers.py"
         )
     config = json.loads(file.read_text(encoding="utf-8"))
@@ -77,12 +79,10 @@ def _check_config(path: Path, config: dict[str, Any]) -> None:
     kind = config.get("_class_name", "UNet2DModel")
     if kind != "UNet2DModel":
         raise ValueError(f"{path} is a {kind}; a denoiser is an unconditional UNet2DModel")
-    channels = config.get("in_channels", 3), config.get("out_channels", 3)
-    if channels not in ((3, 3), (3, 6)):
-        raise ValueError(
-            f"{path}: the model maps {channels[0]} to {channels[1]} channels; a denoiser of RGB "
-            "images has 3 inputs and 3 outputs (6 with a learned variance)"
-        )
+    try:
+        patch_size(config)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     if config.get("num_class_embeds") is not None or config.get("class_embed_type") is not None:
         raise ValueError(f"{path}: the model wants a class; only unconditional ones can denoise")
     if config.get("time_embedding_type") == "learned":

@@ -20,6 +20,7 @@ val_evaluator = dict(_delete_=True, type="DenoisingMetric")
 test_evaluator = val_evaluator
 log_processor = dict(by_epoch=False)
 max_iters = 20000
-train_cfg = dict(max_iters=max_iters)
+train_cfg = dict(max_iters=max_iters, val_interval=2000)
+default_hooks = dict(checkpoint=dict(interval=1000))
 param_scheduler = _base_.param_scheduler
 param_scheduler[1].update(end=max_iters, T_max=max_iters)

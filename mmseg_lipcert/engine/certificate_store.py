@@ -99,7 +99,7 @@ class CertificateStore:
             ) from error
 
     def void(self, reason: str) -> None:
-        """Make the folder unusable: what was certified before a mistake was noticed is void, too."""
+        """Make the folder unusable: what was certified before a mistake was seen is void, too."""
         self.write(_VOID, reason)
 
     def finished(self) -> dict[str, dict]:

@@ -11,14 +11,17 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from .energy import compress, largest, uniform
-from .errors import AuditError, UnboundedOperationError
+from .energy import CEILING, FLOOR, compress, largest, total, uniform
+from .errors import UnboundedOperationError
 from .lipschitz_audit import LayerRecord
 from .rules import RULES, Call
 from .traced_graph import TracedGraph, module_path, operation_name
 
 # Relative margin for the rounding of the recursion's float64 arithmetic.
 _ROUNDING = 1 + 1e-10
+
+# Precisions that are certified.
+_FINE = (torch.float32, torch.float64)
 
 # Exponents of the smooth maximum under which the thetas are balanced, one sweep for each.
 _POWERS = (1, 1, 2, 4, 16, 64, 512, 512)
@@ -40,12 +43,25 @@ class Composition:
     `theta ~ (theta^p e)^(1 / (p + 1))` does not overshoot. A few sweeps with growing p are made,
     and the best thetas are kept.
 
+    Raising a weight is always sound. Weights are kept at or above 1e-100, so that one that
+    underflows to zero, like that behind a factor of 1e-170, does not prove that an element is
+    without effect; as they must stay below 1e200, a square that underflows (below 1e-308) stands
+    for less than that.
+
     Args:
         graph: The traced model.
+        outputs: Its nodes that are bounded jointly.
+
+    Raises:
+        UnboundedOperationError: If a value on the way has less than single precision.
     """
 
-    def __init__(self, graph: TracedGraph) -> None:
+    def __init__(self, graph: TracedGraph, outputs: Sequence[Node]) -> None:
+        for node in graph.nodes:
+            if node in graph.live:
+                _require_full_precision(node)
         self._graph = graph
+        self._outputs = outputs
         self._cache: dict[Any, Any] = {}
         self._records: list[LayerRecord] = []
         self._partners = _max_min_pairs(graph)
@@ -67,8 +83,6 @@ class Composition:
         for key in [key for key in self._cache if key[1] == "gain"]:
             del self._cache[key]
         squared = largest(self._sweep())
-        if not math.isfinite(squared):
-            raise AuditError(f"the squared bound is {squared}; the weights must be finite")
         total = sum(abs(_log(record.bound)) for record in self._records)
         records = tuple(
             LayerRecord(
@@ -116,7 +130,7 @@ class Composition:
         graph = self._graph
         self._records = []
         weights: dict[Node, Any] = {}
-        for node in graph.outputs:
+        for node in self._outputs:
             _accumulate(weights, node, uniform(1.0, node.meta["val"].dim()))
         for node in reversed(graph.nodes):
             if node not in weights or node is graph.input:
@@ -128,7 +142,7 @@ class Composition:
                 own = weights.get(first)
                 weights[first] = weight if own is None else torch.maximum(own, weight)
                 continue
-            _require_full_precision(node)
+            _require_continuous(node)
             if node.target is operator.getitem:
                 _accumulate(weights.setdefault(node.args[0], {}), node.args[1], weight)
                 continue
@@ -146,7 +160,7 @@ class Composition:
             except Exception as error:
                 raise call.unbounded(f"{type(error).__name__}: {error}") from error
             for source, share in shares:
-                _accumulate(weights, source, compress(share))
+                _accumulate(weights, source, _within_range(call, share))
             self._records.extend(call.records)
         if graph.input not in weights:
             return torch.zeros((), dtype=torch.float64)
@@ -154,7 +168,18 @@ class Composition:
 
 
 def _accumulate(weights: dict[Any, Any], key: Any, share: Tensor) -> None:
-    weights[key] = weights[key] + share if key in weights else share
+    weights[key] = total(weights[key], share) if key in weights else share
+
+
+def _within_range(call: Call, share: Tensor) -> Tensor:
+    """Return weights that float64 arithmetic can go on with."""
+    share = compress(share)
+    if not largest(share) <= CEILING:
+        raise call.unbounded(
+            f"the squared bound from here to the output is {largest(share):.3g}: the weights must "
+            f"be finite, and it must not exceed {CEILING:g}"
+        )
+    return share.clamp_min(FLOOR) if float(share.detach().min()) < FLOOR else share
 
 
 def _balanced(parts: list[tuple[Tensor, Tensor | None]], power: int) -> tuple[Tensor, Tensor]:
@@ -193,20 +218,33 @@ def _max_min_pairs(graph: TracedGraph) -> dict[Node, Node]:
 
 
 def _require_full_precision(node: Node) -> None:
+    """Refuse half precision wherever it occurs: rules of several operations see only their ends."""
+    results = node.meta.get("val")  # assertions have none
+    for value in results if isinstance(results, list | tuple) else [results]:
+        dtype = value.dtype if isinstance(value, Tensor) else torch.float64
+        if dtype not in _FINE and (dtype.is_floating_point or dtype.is_complex):
+            raise UnboundedOperationError(
+                operation_name(node),
+                module_path(node),
+                f"its result is {dtype}: only float32 and float64 are fine enough to be certified",
+            )
+
+
+def _require_continuous(node: Node) -> None:
+    """Refuse to follow a result that is a number, an integer or a truth value."""
     value = node.meta["val"]
     if not isinstance(value, list | tuple | Tensor):
         raise UnboundedOperationError(
             operation_name(node), module_path(node), "a number that depends on the image"
         )
-    if isinstance(value, list | tuple) or value.dtype in (torch.float32, torch.float64):
-        # Of several results, those that are used come by as nodes of their own.
-        return
-    origin = node.args[0] if node.target is operator.getitem else node
-    raise UnboundedOperationError(
-        operation_name(origin),
-        module_path(origin),
-        f"its result is {value.dtype}: only float32 and float64 are fine enough to be certified",
-    )
+    # Of several results, those that are used come by as nodes of their own.
+    if isinstance(value, Tensor) and value.dtype not in _FINE:
+        origin = node.args[0] if node.target is operator.getitem else node
+        raise UnboundedOperationError(
+            operation_name(origin),
+            module_path(origin),
+            f"its result is {value.dtype}, which no certificate can follow",
+        )
 
 
 def _log(bound: float) -> float:

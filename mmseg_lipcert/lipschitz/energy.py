@@ -11,6 +11,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+# Weights above are all that is known of an element below: rounding to zero would prove too much.
+FLOOR = 1e-100
+CEILING = 1e200
+
+# Most entries (128 MiB) of weights that differ both between channels and between pixels.
+MOST_ENTRIES = 1 << 24
+
 
 def uniform(value: float | Tensor, dims: int) -> Tensor:
     """Return the weight that is the same for every element of a tensor of `dims` dimensions."""
@@ -25,6 +32,14 @@ def compress(weight: Tensor) -> Tensor:
             if bool((high - weight.amin(dim, keepdim=True) <= 1e-12 * high).detach().all()):
                 weight = high
     return weight
+
+
+def total(first: Tensor, second: Tensor) -> Tensor:
+    """Add the weights of two uses of a tensor."""
+    shape = torch.broadcast_shapes(first.shape, second.shape)
+    if shape.numel() > MOST_ENTRIES:
+        first, second = (maximum_over(part, range(2, part.dim())) for part in (first, second))
+    return first + second
 
 
 def reduce_to(weight: Tensor, shape: Sequence[int], source_shape: Sequence[int]) -> Tensor:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from prettytable import PrettyTable
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,15 @@ class LipschitzAudit:
         lower: Largest ratio that was measured, None if no samples were given.
         input_shape: Shape of the input (N, ...) that was traced.
         layers: One record per operation that is not a mere copy.
+        classifier: Weight (K, C) of the free classifier behind the bounded features, None where
+            the bound is that of the model's outputs.
     """
 
     upper: float
     lower: float | None
     input_shape: tuple[int, ...]
     layers: tuple[LayerRecord, ...]
+    classifier: Tensor | None = field(default=None, compare=False, repr=False)
 
     @property
     def gap(self) -> float | None:

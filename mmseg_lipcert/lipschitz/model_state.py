@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import array
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from numbers import Number
 from typing import Any
 
@@ -18,8 +19,9 @@ _DEPTH = 5
 def model_state(model: nn.Module) -> dict[str, Any]:
     """Copy everything in a model's attributes that may make its next run another map.
 
-    Parameters, buffers, plain tensors, arrays, numbers and texts of every module, also in lists and
-    dictionaries. Other objects, global variables and what closures hold are out of sight.
+    Parameters, buffers, plain tensors, arrays, numbers and texts of every module, also in
+    containers and in the attributes of plain objects; of other objects, what they print. Global
+    variables, classes, and what closures, generators and libraries hold are out of sight.
 
     Args:
         model: Any model.
@@ -55,14 +57,24 @@ def _copied(value: Any, depth: int = 0) -> Any:
         return value.detach().clone()
     if isinstance(value, np.ndarray):
         return value.copy()
-    if value is None or isinstance(value, (Number, str, bytes)):
+    if value is None or isinstance(value, Number | str | bytes):
         return value
-    if depth < _DEPTH and not isinstance(value, nn.Module):
-        if isinstance(value, Mapping):
-            value = [part for item in value.items() for part in item]
-        if isinstance(value, (list, tuple)):
-            return [_copied(part, depth + 1) for part in value]
-    return type(value)
+    if depth == _DEPTH or isinstance(value, nn.Module | type):
+        return type(value)
+    if isinstance(value, bytearray | array.array):
+        return bytes(value)
+    if isinstance(value, Set):
+        value = sorted(value, key=repr)
+    elif isinstance(value, Mapping):
+        value = [part for item in value.items() for part in item]
+    elif not isinstance(value, Sequence):
+        slots = getattr(type(value), "__slots__", ())
+        held = [getattr(value, name, None) for name in ([slots] if slots == str(slots) else slots)]
+        held.extend(getattr(value, "__dict__", {}).values())
+        if not held:
+            return repr(value)  # itertools.count prints its state
+        value = held
+    return [_copied(part, depth + 1) for part in value]
 
 
 def _same(first: Any, second: Any) -> bool:

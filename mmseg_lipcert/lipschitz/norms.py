@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -54,19 +53,22 @@ def interpolation_norm(
     """
     norm = 1.0
     for before, after in zip(in_size, out_size, strict=True):
-        norm *= interpolation_axis_norm(int(before), int(after), mode, align_corners)
+        matrix = interpolation_matrix(int(before), int(after), mode, align_corners)
+        norm *= matrix_norm_bound(matrix)
     return norm
 
 
-@lru_cache(maxsize=256)
-def interpolation_axis_norm(
+def interpolation_matrix(
     before: int,
     after: int,
     mode: str,
     align_corners: bool | None = None,
     scale: float | None = None,
-) -> float:
-    """Bound the spectral norm of the 1-D matrix of an interpolation.
+    antialias: bool = False,
+) -> Tensor:
+    """Read off the 1-D matrix (before, after) of an interpolation by applying it to unit vectors.
+
+    They are rows: on columns of width 1, PyTorch 2's antialiased kernel is wrong.
 
     Args:
         before: Length before.
@@ -75,13 +77,16 @@ def interpolation_axis_norm(
         align_corners: As in `F.interpolate`. Defaults to None.
         scale: Scale factor that PyTorch was given; the positions of the samples follow it, and
             not the ratio of the lengths. Defaults to None.
+        antialias: As in `F.interpolate`. Defaults to False.
     """
-    basis = torch.eye(before, dtype=torch.float64).view(before, 1, before, 1)
-    target = {"size": (after, 1)} if scale is None else {"scale_factor": (scale, 1.0)}
-    matrix = F.interpolate(basis, mode=mode, align_corners=align_corners, **target)
-    if matrix.shape[2] != after:
-        raise ValueError(f"a scale of {scale} turns {before} into {matrix.shape[2]}, not {after}")
-    return matrix_norm_bound(matrix.view(before, after))
+    basis = torch.eye(before, dtype=torch.float64).view(before, 1, 1, before)
+    target = {"size": (1, after)} if scale is None else {"scale_factor": (1.0, scale)}
+    matrix = F.interpolate(
+        basis, mode=mode, align_corners=align_corners, antialias=antialias, **target
+    )
+    if matrix.shape[3] != after:
+        raise ValueError(f"a scale of {scale} turns {before} into {matrix.shape[3]}, not {after}")
+    return matrix.view(before, after)
 
 
 def preprocessing_norm(mean: Sequence[float], std: Sequence[float]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -74,6 +75,7 @@ class TracedGraph:
         self.nodes: list[Node] = list(program.graph.nodes)
         self.constants: dict[Node, Any] = {}
         self.live: set[Node] = set()
+        #: All outputs that depend on the input.
         self.outputs: list[Node] = []
         targets = {spec.arg.name: spec.target for spec in signature.input_specs}
         user_inputs = set(signature.user_inputs)
@@ -108,13 +110,13 @@ class TracedGraph:
         _require_deterministic(node)
         return node.target(*self.resolve(node.args), **self.resolve(node.kwargs))
 
-    def run(self, image: Tensor) -> list[Tensor]:
-        """Run the graph itself and return all its outputs that depend on the input."""
+    def run(self, image: Tensor, outputs: Sequence[Node]) -> list[Tensor]:
+        """Run the graph itself up to some of its nodes and return their values."""
         values: dict[Node, Any] = {**self.constants, self.input: image}
         last = {source: node for node in self.nodes for source in node.all_input_nodes}
         spent: dict[Node, list[Node]] = {}
         for source, node in last.items():
-            if source not in self.outputs:
+            if source not in outputs:
                 spent.setdefault(node, []).append(source)
         for node in self.nodes:
             if node in self.live and node is not self.input:
@@ -125,7 +127,7 @@ class TracedGraph:
                 values[node] = node.target(*args, **kwargs)
             for source in spent.get(node, ()):  # Feature maps of large images are large.
                 values.pop(source, None)
-        return [values[node] for node in self.outputs]
+        return [values[node] for node in outputs]
 
     def resolve(self, arguments: Any) -> Any:
         """Replace the constant nodes in a nest of arguments by their values."""

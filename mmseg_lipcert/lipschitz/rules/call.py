@@ -104,7 +104,9 @@ class Call:
 
 def constant(value: Any) -> Tensor:
     """Return a constant argument (tensor or number) as a float64 tensor on the CPU."""
-    return torch.as_tensor(value).detach().clone().to("cpu", torch.float64)
+    if not isinstance(value, Tensor):
+        return torch.tensor(value, dtype=torch.float64)
+    return value.detach().clone().to("cpu", torch.float64)
 
 
 def pair(value: int | list[int]) -> tuple[int, int]:
@@ -115,6 +117,16 @@ def pair(value: int | list[int]) -> tuple[int, int]:
 
 # Weight of the result, or of each used result by index, for operations with several results.
 ResultWeight = Tensor | dict[int, Tensor]
+
+
+def without_indices(call: Call, weight: ResultWeight) -> Tensor:
+    """Return the weight of the first result, the values; the second, indices, must be unused."""
+    if not isinstance(weight, dict):
+        return weight
+    if 1 in weight:
+        raise call.unbounded("the indices of an extremum are not continuous")
+    return weight[0]
+
 
 # A rule returns what it adds to the weights of the operation's sources (or of tensors further
 # upstream, where it bounds several operations jointly).

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 from torch.fx import Node
 
 from ..energy import maximum_over, reduce_to
-from .call import Call, ResultWeight, constant, rule
+from .call import Call, ResultWeight, constant, rule, without_indices
 
-# Largest slope of each activation; discontinuous ones (hardshrink, threshold, softplus, which
-# switches branches at 20) have none.
+# Largest slope of each activation; discontinuous ones (hardshrink, threshold) have none.
 SLOPES = {
     "relu": 1.0,
     "relu6": 1.0,
@@ -101,6 +101,28 @@ def prelu(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
     return [(source, weight * slopes**2)]
 
 
+@rule("softplus")
+def softplus(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
+    """Softplus `log(1 + exp(beta x)) / beta`: slope `sigmoid(beta x)`, at most 1.
+
+    PyTorch returns x itself above `beta x = threshold`, which is less by a jump of
+    `log(1 + exp(-threshold)) / beta`. Where that is at most half of the spacing of the numbers
+    there (which is `eps / 2` to `eps` times their size), it is a rounding of the result: so for
+    float32 and the default threshold of 20, 2e-9 against 6e-7. Any larger jump is a discontinuity.
+    """
+    beta, threshold = float(call["beta"]), float(call["threshold"])
+    if beta <= 0:
+        raise call.unbounded(f"beta must be positive, got {beta}")
+    dtype = call.node.meta["val"].dtype
+    if math.log1p(math.exp(-threshold)) > torch.finfo(dtype).eps * threshold / 4:
+        raise call.unbounded(
+            f"softplus jumps by {math.log1p(math.exp(-threshold)) / beta:.3g} at its threshold of "
+            f"{threshold:g}, which is not within the rounding of {dtype}; a threshold of 40 is"
+        )
+    call.record(1.0, "largest slope")
+    return [(call.source("self"), weight)]
+
+
 @rule("softmax", "_softmax")
 def softmax(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
     """Softmax over one dimension: norm at most 1/2.
@@ -112,13 +134,13 @@ def softmax(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
     return [(call.source("self"), maximum_over(weight, [call["dim"]]) * 0.25)]
 
 
-@rule("sort")
+@rule("sort", "topk")
 def sort(call: Call, weight: dict[int, Tensor]) -> list[tuple[Node, Tensor]]:
-    """Sorting along a dimension is 1-Lipschitz (rearrangement inequality)."""
-    if 1 in weight:
-        raise call.unbounded("the indices of a sort are not continuous")
+    """Sorting along a dimension is 1-Lipschitz (rearrangement inequality), and so is its top."""
+    if call.operation == "aten::topk" and not call["sorted"]:
+        raise call.unbounded("the order of its results is arbitrary without sorted=True")
     call.record(1.0, "rearrangement")
-    return [(call.source("self"), maximum_over(weight[0], [call["dim"]]))]
+    return [(call.source("self"), maximum_over(without_indices(call, weight), [call["dim"]]))]
 
 
 @rule("maximum", "minimum", "max", "min")
@@ -135,18 +157,18 @@ def extremum(call: Call, weight: ResultWeight) -> list[tuple[Node, Tensor]]:
     return [(node, reduce_to(weight, shape, call.shape(node))) for node in call.live()]
 
 
-@rule("amax", "amin")
+@rule("amax", "amin", "logsumexp")
 def reduced_extremum(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
-    """Maximum over dimensions: `|dmax|^2 <= max_i d_i^2 <= sum_i d_i^2`."""
+    """Maximum over dimensions: `|dmax|^2 <= max_i d_i^2 <= sum_i d_i^2`.
+
+    The gradient of a logsumexp is a softmax p, so that `(p . d)^2 <= max_i d_i^2` as well.
+    """
     return _extremum_of_set(call, weight)
 
 
 def _extremum_of_set(call: Call, weight: ResultWeight) -> list[tuple[Node, Tensor]]:
     source = call.source("self")
-    if isinstance(weight, dict):
-        if 1 in weight:
-            raise call.unbounded("the indices of a maximum are not continuous")
-        weight = weight[0]
+    weight = without_indices(call, weight)
     rank = len(call.shape(source))
     dims = call.arguments.get("dim", [])
     dims = [dims] if isinstance(dims, int) else dims
@@ -208,3 +230,40 @@ def batch_norm(call: Call, weight: ResultWeight) -> list[tuple[Node, Tensor]]:
     call.record(float(scale.max()), "largest |gamma| / sqrt(var + eps)")
     scale = scale.reshape(1, -1, *(1 for _ in call.shape(source)[2:]))
     return [(source, weight * scale**2)]
+
+
+@rule("instance_norm")
+def instance_norm(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
+    """With running statistics it is a batch norm."""
+    return image_norm(call, weight) if call["use_input_stats"] else batch_norm(call, weight)
+
+
+@rule("layer_norm", "native_layer_norm", "group_norm", "native_group_norm", "rms_norm")
+def image_norm(call: Call, weight: ResultWeight) -> list[tuple[Node, Tensor]]:
+    """Division by a deviation of the image itself is refused, with the reason.
+
+    With `s^2 = mean(x^2) + eps` the Jacobian of x / s is `(1 - x x^T / (n s^2)) / s`, whose norm
+    reaches `1 / sqrt(eps)` at x = 0.
+    """
+    eps = call["eps"]
+    if eps is None:
+        eps = torch.finfo(call.node.args[0].meta["val"].dtype).eps
+    reached = "without limit" if eps <= 0 else f"up to 1 / sqrt(eps) = {eps**-0.5:.4g}"
+    raise call.unbounded(
+        "no global bound that a certificate survives: it divides by the deviation of the image "
+        f"itself, so that its slope grows where the image is flat, {reached} times its weight; "
+        "batch norm divides by constants"
+    )
+
+
+@rule("log_softmax", "_log_softmax")
+def log_softmax(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
+    """A log-softmax is refused, with a better way.
+
+    Its Jacobian `1 - 1 p^T` has the norm `sqrt(n)` where one probability is 1.
+    """
+    count = call.shape()[call["dim"]]
+    raise call.unbounded(
+        f"no global bound below sqrt(n) = {count**0.5:.4g} for n = {count} classes: certify the "
+        "logits in front of it, whose labels and differences between classes are the same"
+    )

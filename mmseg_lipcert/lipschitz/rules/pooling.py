@@ -12,7 +12,7 @@ from torch.fx import Node
 
 from ..energy import compress, largest, maximum_over
 from ..norms import matrix_norm_bound
-from .call import Call, ResultWeight, pair, rule
+from .call import Call, ResultWeight, pair, rule, without_indices
 
 
 @rule("max_pool2d", "max_pool2d_with_indices")
@@ -23,10 +23,7 @@ def max_pool(call: Call, weight: ResultWeight) -> list[tuple[Node, Tensor]]:
     windows that do not overlap.
     """
     source = call.source("self")
-    if isinstance(weight, dict):
-        if 1 in weight:
-            raise call.unbounded("the indices of a max pooling are not continuous")
-        weight = weight[0]
+    weight = without_indices(call, weight)
     kernel, padding, dilation = (
         pair(call[name]) for name in ("kernel_size", "padding", "dilation")
     )
@@ -44,9 +41,27 @@ def max_pool(call: Call, weight: ResultWeight) -> list[tuple[Node, Tensor]]:
     cover = compress(
         cover[..., top : top + height, left : left + width].reshape(*lead, height, width)
     )
-    before = largest(weight)
-    gain = largest(cover) / before if before > 0 else 0.0
-    call.record(math.sqrt(gain), "most windows over one pixel")
+    _record_cover(call, cover, weight)
+    return [(source, cover)]
+
+
+def _record_cover(call: Call, cover: Tensor, weight: Tensor) -> None:
+    call.record(math.sqrt(largest(cover) / largest(weight)), "most windows over one pixel")
+
+
+@rule("adaptive_max_pool2d")
+def adaptive_max_pool(call: Call, weight: ResultWeight) -> list[tuple[Node, Tensor]]:
+    """Adaptive max pooling: as max pooling, with windows that are read off its forward pass."""
+    source = call.source("self")
+    weight = without_indices(call, weight)
+    rank = weight.dim()
+    cover = weight.expand(*weight.shape[:-2], *call.shape()[-2:])
+    for dim, result in ((rank - 2, call.shape()[-2]), (rank - 1, call.shape()[-1])):
+        size = call.shape(source)[dim]
+        basis = torch.eye(size, dtype=torch.float64).view(size, 1, size, 1)
+        windows = F.adaptive_max_pool2d(basis, (result, 1)).view(size, result)
+        cover = torch.movedim(torch.movedim(cover, dim, -1) @ windows.T, -1, dim)
+    _record_cover(call, cover, weight)
     return [(source, cover)]
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.fx import Node
 from torch.utils import _pytree as pytree
 
-from ..energy import compress, largest, reduce_to
+from ..energy import MOST_ENTRIES, compress, largest, maximum_over, reduce_to
 from .call import Call, ResultWeight, rule
 
 PERMUTATIONS = (
@@ -128,8 +128,60 @@ def padding(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
 
 @rule("upsample_nearest2d", "_upsample_nearest_exact2d")
 def nearest(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
-    """Nearest up-sampling copies each element as often as it is repeated."""
-    return transport(call, weight, {2, 3})
+    """Nearest up-sampling copies each element as often as it is repeated.
+
+    Where an element comes from is read off the forward pass, in the precision that runs: the
+    backward pass of PyTorch may name another element when the factor is slightly above 1. So may
+    the forward pass of another memory layout: the larger of both weights counts.
+    """
+    source = call.source(call.node.target._schema.arguments[0].name)
+    value = source.meta["val"]
+    height, width = call.shape(source)[2:]
+    rows = torch.arange(height, dtype=value.dtype, device=value.device)[:, None].expand(-1, width)
+    columns = torch.arange(width, dtype=value.dtype, device=value.device).expand(height, -1)
+    positions = torch.stack([rows, columns, rows])[None]
+    shares = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        image = positions.contiguous(memory_format=layout)
+        found = call.node.target(image, *call.node.args[1:], **call.node.kwargs).cpu().long()
+        if not (
+            (found[0, 0] == found[0, 0, :, :1]).all() and (found[0, 1] == found[0, 1, :1]).all()
+        ):
+            raise call.unbounded("its rows are not the same in all columns")
+        share = _gathered(weight, 2, found[0, 0, :, 0], height)
+        shares.append(_gathered(share, 3, found[0, 1, 0], width))
+    share = torch.maximum(*shares)
+    _record_copies(call, largest(share), largest(weight))
+    return [(source, share)]
+
+
+def _gathered(weight: Tensor, dim: int, origin: Tensor, size: int) -> Tensor:
+    """Add up along a dimension the weights of all copies of each of `size` elements."""
+    shape = list(weight.shape)
+    if weight.numel() // shape[dim] * size > MOST_ENTRIES:
+        weight = maximum_over(weight, range(2, weight.dim()))
+        shape = list(weight.shape)
+    spread = weight.expand(*shape[:dim], len(origin), *shape[dim + 1 :])
+    empty = torch.zeros(*shape[:dim], size, *shape[dim + 1 :], dtype=weight.dtype)
+    return compress(empty.index_add(dim, origin, spread))
+
+
+@rule("where", "masked_fill")
+def where(call: Call, weight: Tensor) -> list[tuple[Node, Tensor]]:
+    """Each element of the result is one of two sources, by a mask that is constant."""
+    if call.operation == "aten::where":
+        mask, parts = call["condition"], (call["self"], call["other"])
+    else:
+        mask, parts = call["mask"], (call["value"], call["self"])
+    if call.is_live(mask):
+        raise call.unbounded("the mask depends on the input: a switch is not continuous")
+    mask = mask.detach().to("cpu", torch.bool)
+    shares = []
+    for node, chosen in zip(parts, (mask, ~mask), strict=True):
+        if call.is_live(node):
+            share = torch.where(chosen, weight, 0.0)
+            shares.append((node, reduce_to(share, call.shape(), call.shape(node))))
+    return shares
 
 
 def transport(
@@ -144,14 +196,13 @@ def transport(
             None where all dimensions matter.
     """
     weights = weight if isinstance(weight, dict) else {0: weight}
-    kept = next(iter(weights.values())).shape
     if along is not None:
-        kept = torch.broadcast_shapes(
-            *(
-                tuple(1 if dim in along else size for dim, size in enumerate(part.shape))
-                for part in weights.values()
-            )
-        )
+        if _kept(weights, along).numel() * _extent(call, along) > MOST_ENTRIES:
+            weights = {
+                index: maximum_over(part, [dim for dim in range(part.dim()) if dim not in along])
+                for index, part in weights.items()
+            }
+        kept = _kept(weights, along)
     proxies: dict[Node, Tensor] = {}
 
     def proxy(leaf: Any) -> Any:
@@ -187,9 +238,28 @@ def transport(
             gradient = compress(gradient)
             gain = max(gain, largest(gradient) / before if before > 0 else 0.0)
             result.append((node, gradient))
-    if gain > 1 + 1e-9:
-        call.record(math.sqrt(gain), "most copies of one element")
+    _record_copies(call, gain, 1.0)
     return result
+
+
+def _record_copies(call: Call, after: float, before: float) -> None:
+    if after > before * (1 + 1e-9):
+        call.record(math.sqrt(after / before), "most copies of one element")
+
+
+def _kept(weights: dict[int, Tensor], along: set[int]) -> torch.Size:
+    """Shape of the weights in the dimensions that the operation does not act along."""
+    return torch.broadcast_shapes(
+        *(
+            tuple(1 if dim in along else size for dim, size in enumerate(part.shape))
+            for part in weights.values()
+        )
+    )
+
+
+def _extent(call: Call, along: set[int]) -> int:
+    """Number of elements along the dimensions that the operation acts along."""
+    return max(math.prod(call.shape(node)[dim] for dim in along) for node in call.live())
 
 
 def _proxy_shape(shape: Any, along: set[int], kept: Any) -> tuple[int, ...]:

@@ -152,9 +152,8 @@ def audited_network(model: nn.Module) -> tuple[nn.Module, str]:
         AuditError: If the model is not an encoder-decoder with one decode head.
     """
     if isinstance(model, LipEncoderDecoder):
-        if model.has_free_classifier:
-            return model.certified_network, "folded network up to the features of its classifier"
-        return model.certified_network, "folded network up to its native logits"
+        end = "the features of its classifier" if model.has_free_classifier else "its native logits"
+        return model.network, f"folded network up to {end}"
     if not isinstance(model, EncoderDecoder) or isinstance(model.decode_head, nn.ModuleList):
         raise AuditError(
             f"{type(model).__name__} is not an EncoderDecoder with one decode head: "

@@ -109,9 +109,7 @@ class ExactSegmentor:
             min_region_pixels=target.numel() + 1,
             ignore_index=self._ignored,
         )
-        classifier = None
-        if self.segmentor.has_free_classifier:
-            classifier = self.network.decode_head.conv_seg.weight.flatten(1)
+        classifier = self.segmentor.lipschitz_audit(tuple(img_shape)).classifier
         bound = self.segmentor.lipschitz_bound(tuple(img_shape))
         stride = self.segmentor.logit_stride
         return metric.calculate(logits, target, bound, img_shape, stride, classifier)

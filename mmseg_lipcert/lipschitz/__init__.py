@@ -1,6 +1,6 @@
 """Lipschitz constants that are computed from the weights, never declared."""
 
-from .audit import audit
+from .audit import audit, require_unchanged
 from .conv_norms import conv_norm_bound
 from .errors import AuditError, UnboundedOperationError
 from .lipschitz_audit import LayerRecord, LipschitzAudit
@@ -23,5 +23,6 @@ __all__ = [
     "matrix_norm_bound",
     "measured_lower_bound",
     "preprocessing_norm",
+    "require_unchanged",
     "sliding_window_norm",
 ]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -107,6 +108,7 @@ def audit(
         before = model_state(model)
         for probe in probes[1:]:
             last = _require_same_map(model, graph, probe)
+        _require_same_state(model, before)
     lower = None
     if samples is not None:
         measured = model if classifier is None else partial(_features, graph, outputs)
@@ -117,13 +119,9 @@ def audit(
                 f"the measured lower bound {lower:.9g} exceeds the upper bound {upper:.9g}: "
                 "a rule of the audit is wrong for this model, there is no certificate"
             )
+    _require_same_state(model, before)
     require_unchanged(model, probes[0], first)
     require_unchanged(model, probes[-1], last)
-    if changed := changed_names(before, model_state(model)):
-        raise AuditError(
-            f"{', '.join(changed[:5])} change when the model runs in evaluation mode, so that "
-            "it is not one fixed map"
-        )
     return LipschitzAudit(upper, lower, shape, layers, classifier)
 
 
@@ -145,6 +143,14 @@ def require_unchanged(model: nn.Module, image: Tensor, answer: Tensor) -> None:
         raise AuditError(
             f"the model's answer to the same input has changed by {difference:.3g} since it was "
             "audited: it is not one fixed map, and there is no certificate"
+        )
+
+
+def _require_same_state(model: nn.Module, before: dict[str, Any]) -> None:
+    if changed := changed_names(before, model_state(model)):
+        raise AuditError(
+            f"{', '.join(changed[:5])} change when the model runs in evaluation mode, so that "
+            "it is not one fixed map"
         )
 
 

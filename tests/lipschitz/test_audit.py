@@ -1,5 +1,9 @@
+import array
+import collections
 import copy
+import itertools
 import json
+import types
 
 import pytest
 import torch
@@ -219,6 +223,95 @@ class FadesByAParameter(Fades):
 def test_model_that_changes_when_it_runs_is_refused_by_name(module, name, samples):
     with pytest.raises(AuditError, match=f"{name}.* change when the model runs"):
         audit(module().eval(), (1, 2, 4, 4), samples)
+
+
+class Slotted:
+    __slots__ = ("calls",)
+
+    def __init__(self):
+        self.calls = 0
+
+
+def count_up(state):
+    state.calls += 1
+
+
+HIDDEN = {
+    "namespace": (lambda: types.SimpleNamespace(calls=0), count_up),
+    "slots": (Slotted, count_up),
+    "deque": (collections.deque, lambda state: state.append(0)),
+    "rotation": (lambda: collections.deque([1, 2, 3]), lambda state: state.rotate()),
+    "set": (set, lambda state: state.add(len(state))),
+    "count": (itertools.count, next),
+    "bytearray": (bytearray, lambda state: state.append(1)),
+    "array": (lambda: array.array("i"), lambda state: state.append(1)),
+}
+
+
+class KeepsCount(nn.Module):
+    def __init__(self, state, step):
+        super().__init__()
+        self.state, self.step = state, step
+
+    def forward(self, x):
+        self.step(self.state)
+        return 1 * x
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_state_in_any_object_is_seen_to_change(name):
+    state, step = HIDDEN[name]
+    with pytest.raises(AuditError, match="state change when the model runs"):
+        audit(KeepsCount(state(), step).eval(), (1, 2))
+
+
+def test_answer_that_changes_during_the_audit_without_visible_state_is_found():
+    calls = []
+
+    class Turns(nn.Module):
+        def forward(self, x):
+            calls.append(0)
+            return x * (1 if len(calls) < 7 else 10)
+
+    with pytest.raises(AuditError, match="answer to the same input has changed"):
+        audit(Turns().eval(), (1, 2))
+
+
+SWITCHES = {
+    "at large values": lambda x: torch.where(x.abs() > 100, 10 * x, x),
+    "at zero": lambda x: x + (x == 0),
+    "at one": lambda x: x + (x == 1).all(),
+    "at edges": lambda x: x + F.relu(-1 - x.diff(dim=-1)).sum(),
+    "below zero": lambda x: F.leaky_relu(x, 2.0),
+    "at a sample": lambda x: x + (x == 0.125).all(),
+}
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_models_that_differ_from_their_graph_at_unusual_inputs_are_found(name):
+    class Switch(nn.Module):
+        def forward(self, x):
+            return 1 * x if torch.compiler.is_exporting() else SWITCHES[name](x)
+
+    with pytest.raises(AuditError, match="the traced graph differs from the model"):
+        audit(Switch().eval(), (1, 2, 4, 4), torch.full((1, 2, 4, 4), 0.125))
+
+
+OVERLAPS = {
+    "expanded": lambda x: x[:, :1].expand(-1, 3, -1, -1).add_(1),
+    "unfolded": lambda x: x.clone().unfold(3, 2, 1).mul_(2),
+    "strided": lambda x: x.clone().as_strided((1, 2, 4, 4), (32, 16, 1, 1)).mul_(2),
+}
+
+
+@pytest.mark.parametrize("name", OVERLAPS)
+def test_writing_to_memory_that_overlaps_is_refused(name):
+    class Writes(nn.Module):
+        def forward(self, x):
+            return OVERLAPS[name](x)
+
+    with pytest.raises(AuditError):
+        audit(Writes().eval(), (1, 2, 4, 4))
 
 
 class RemembersItsGrid(nn.Module):

@@ -21,6 +21,7 @@ from prettytable import PrettyTable
 from mmseg_lipcert.certificates import entry_costs, flip_costs, worst_case
 from mmseg_lipcert.engine import check_state_dict
 from mmseg_lipcert.lipschitz import matrix_norm_bound
+from mmseg_lipcert.models.segmentors import LipEncoderDecoder
 from mmseg_lipcert.utils.cli import CommandLineError, load_config
 from mmseg_lipcert.utils.failures import one_line_errors
 
@@ -41,7 +42,7 @@ def build(config: Config, checkpoint: str) -> tuple[torch.nn.Module, torch.utils
     with DefaultScope.overwrite_default_scope("mmseg"):
         model = MODELS.build(config.model)
         dataset = DATASETS.build(config.test_dataloader.dataset)
-    if not hasattr(model, "certified_network"):
+    if not isinstance(model, LipEncoderDecoder):
         raise CommandLineError(f"{type(model).__name__} is not a LipEncoderDecoder")
     state = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")["state_dict"]
     check_state_dict(model, state)
@@ -70,7 +71,7 @@ def main() -> None:
             entry.append(ratio.mean())
         if not model.has_free_classifier:
             continue
-        classifier = model.network.decode_head.conv_seg.weight.flatten(1)
+        classifier = model.lipschitz_audit(tuple(inputs.shape[2:])).classifier
         norm = matrix_norm_bound(classifier)
         bound = model.lipschitz_bound(tuple(inputs.shape[2:]))
         plain = flip_costs(logits) / norm

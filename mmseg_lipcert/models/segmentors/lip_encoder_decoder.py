@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from mmseg_lipcert.certificates import predicted_labels
 from mmseg_lipcert.certificates.cells import cell_indices, repeat_labels
-from mmseg_lipcert.lipschitz import LipschitzAudit, audit
+from mmseg_lipcert.lipschitz import LipschitzAudit, audit, require_unchanged
 
 from ..layers import fold_network
-from .free_classifier import without_classifier
 from .native_logits import NativeLogits
 from .preprocessing import preprocessor_norm
 
@@ -68,6 +67,7 @@ class LipEncoderDecoder(EncoderDecoder):
         self.__dict__["_folded"] = None
         self.__dict__["_audits"] = {}
         self.__dict__["_stride"] = None
+        self.__dict__["_first_answer"] = None
 
     @property
     def network(self) -> nn.Module:
@@ -85,9 +85,10 @@ class LipEncoderDecoder(EncoderDecoder):
     def logit_stride(self) -> int:
         """Rows of the network's input per row of native logits."""
         if self._stride is None:
-            image = self._small_image()
+            side = 2 * getattr(self.backbone, "total_stride", 128)
             with torch.no_grad():
-                self.__dict__["_stride"] = image.shape[2] // self.network(image).shape[2]
+                logits = self.network(torch.zeros(1, 3, side, side).to(next(self.parameters())))
+            self.__dict__["_stride"] = side // logits.shape[2]
         return self._stride
 
     @property
@@ -95,24 +96,13 @@ class LipEncoderDecoder(EncoderDecoder):
         """Whether the bound is that of the features in front of an unconstrained classifier."""
         return getattr(self.decode_head, "free_classifier", False)
 
-    @property
-    def certified_network(self) -> nn.Module:
-        """The part of the folded network that is audited: all of it, or up to the classifier."""
-        if not self.has_free_classifier:
-            return self.network
-        return without_classifier(self.network, self._small_image())
-
-    def _small_image(self) -> Tensor:
-        """A random input of the network, two strides large."""
-        side = 2 * getattr(self.backbone, "total_stride", 128)
-        generator = torch.Generator().manual_seed(0)
-        image = torch.randn(1, 3, side, side, generator=generator)
-        return image.to(next(self.parameters()))
-
     def lipschitz_audit(
         self, image_size: tuple[int, int], samples: Tensor | None = None, steps: int = 15
     ) -> LipschitzAudit:
-        """Bound the joint l2 norm of the certified network, from the weights that run.
+        """Bound the joint l2 norm of the folded network, from the weights that run.
+
+        With a free classifier the bound is that of the features in front of the 1x1 convolution
+        that the network must end in, and the result holds its weight.
 
         Args:
             image_size (tuple[int, int]): Height and width of the network's input.
@@ -126,8 +116,9 @@ class LipEncoderDecoder(EncoderDecoder):
         if self.training:
             raise RuntimeError("the audit needs evaluation mode: call model.eval() first")
         if samples is not None or image_size not in self._audits:
-            network = self.certified_network
-            self._audits[image_size] = audit(network, (1, 3, *image_size), samples, steps)
+            self._audits[image_size] = audit(
+                self.network, (1, 3, *image_size), samples, steps, self.has_free_classifier
+            )
         return self._audits[image_size]
 
     def preprocessing_norm(self) -> float:
@@ -137,6 +128,17 @@ class LipEncoderDecoder(EncoderDecoder):
     def lipschitz_bound(self, image_size: tuple[int, int]) -> float:
         """Joint l2 Lipschitz bound from images in [0, 1] to the native logits (or features)."""
         return self.preprocessing_norm() * self.lipschitz_audit(image_size).upper
+
+    def require_unchanged(self) -> None:
+        """Run the network again at the first input whose prediction carried the bound.
+
+        Raises:
+            AuditError: If its answer has changed: then it was not one fixed map, and none of the
+                predictions since is certified.
+        """
+        if self._first_answer is not None:
+            image, answer = self._first_answer
+            require_unchanged(self.network, image, answer.flatten())
 
     def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
         return self.network(inputs)
@@ -183,16 +185,20 @@ class LipEncoderDecoder(EncoderDecoder):
             )
         # One by one where a certificate follows: a batch of one is what was audited.
         batches = inputs.split(1) if self.attach_bound else [inputs]
-        logits = torch.cat([self.network(batch) for batch in batches])
+        answers = [self.network(batch) for batch in batches]
+        logits = torch.cat(answers)
         if self.out_channels == 1:
             logits = logits - math.log(
                 self.decode_head.threshold / (1 - self.decode_head.threshold)
             )
         carried = dict(logit_stride=self.logit_stride)
         if self.attach_bound:
-            carried["lipschitz_bound"] = self.lipschitz_bound(tuple(inputs.shape[2:]))
+            size = tuple(inputs.shape[2:])
+            carried["lipschitz_bound"] = self.lipschitz_bound(size)
             if self.has_free_classifier:
-                carried["classifier"] = self.network.decode_head.conv_seg.weight.flatten(1)
+                carried["classifier"] = self.lipschitz_audit(size).classifier
+            if self._first_answer is None:
+                self.__dict__["_first_answer"] = (batches[0].clone(), answers[0].clone())
         if data_samples is None:
             shape = dict(ori_shape=tuple(inputs.shape[2:]), img_shape=tuple(inputs.shape[2:]))
             data_samples = [SegDataSample(metainfo=shape) for _ in inputs]

@@ -6,6 +6,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from mmseg_lipcert.certificates import flip_costs
+from mmseg_lipcert.lipschitz import AuditError
 from mmseg_lipcert.models.layers import OrthogonalLayer
 from mmseg_lipcert.models.segmentors import NativeLogits
 
@@ -212,7 +213,11 @@ def test_free_classifier_is_certified_through_its_weights(mmseg_scope):
     assert result.metainfo["lipschitz_bound"] <= 1.01, "the features are 1-Lipschitz"
     weight = result.metainfo["classifier"]
     torch.testing.assert_close(weight, model.decode_head.conv_seg.weight.detach().flatten(1))
-    features = model.certified_network(x)
+    seen = []
+    classifier = model.network.decode_head.conv_seg
+    with classifier.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0])):
+        model.network(x)
+    features = seen[0][:, :, : SIZE[0], : SIZE[1]]
     logits = torch.einsum("kc,nchw->nkhw", weight, features)
     logits = logits + model.decode_head.conv_seg.bias[:, None, None]
     torch.testing.assert_close(result.seg_logits.data, logits[0].detach(), atol=1e-5, rtol=1e-5)
@@ -275,6 +280,21 @@ def test_a_bound_is_not_given_under_autocast(mmseg_scope):
     model.predict(image)
     with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(RuntimeError, match="autocast"):
         model.predict(image)
+
+
+def test_an_answer_that_changes_after_the_audit_is_found(mmseg_scope):
+    model = build().eval()
+    image = torch.rand(2, 3, *SIZE)
+    model.require_unchanged()  # nothing was certified yet
+    model.attach_bound = True
+    model.predict(image)
+    model.predict(torch.rand(1, 3, 16, 16))
+    model.require_unchanged()
+    with torch.no_grad():
+        next(model.network.parameters()).mul_(1.001)
+    with pytest.raises(AuditError, match="answer to the same input has changed"):
+        model.require_unchanged()
+    model.train().eval().require_unchanged()
 
 
 def test_own_head_of_mmsegmentation_is_certified(mmseg_scope):

@@ -16,7 +16,7 @@ METHOD_METRICS = dict(
 )
 _MODEL_SETTINGS = (
     *("sigma", "n0", "n", "draws_per_batch", "noise_at", "scale"),
-    *("hierarchy", "shard_draws", "seed"),
+    *("hierarchy", "shard_draws", "seed", "autocast", "channels_last", "compile"),
 )
 _METRIC_SETTINGS = ("alpha", "tau", "correction", "k")
 # `seed` is everyone's: a Lipschitz certificate has none to set.

@@ -23,6 +23,7 @@ __all__ = ["add_certify_arguments", "refuse_certify_flags", "request_certificati
 _SETTING_FLAGS = (
     *("eps", "sigma", "n0", "n", "draws_per_batch", "noise_at", "scale"),
     *("alpha", "tau", "correction", "k", "hierarchy", "shard", "denoiser"),
+    *("autocast", "channels_last", "compile"),
 )
 _CERTIFY_FLAGS = (*_SETTING_FLAGS, "resume", "every", "limit")
 # Settings whose flag has another name.
@@ -85,6 +86,25 @@ def add_certify_arguments(parser: argparse.ArgumentParser) -> None:
     )
     certify.add_argument(
         "--draws-per-batch", type=int, metavar="B", help="smoothing: draws per forward pass"
+    )
+    certify.add_argument(
+        "--autocast",
+        choices=("bfloat16", "float16"),
+        help="smoothing: precision of the segmentor, which makes it another base classifier with "
+        "the same guarantee (float32)",
+    )
+    certify.add_argument(
+        "--channels-last",
+        action=argparse.BooleanOptionalAction,
+        help="smoothing: memory layout of the segmentor (what is faster at the first image)",
+    )
+    certify.add_argument(
+        "--compile",
+        nargs="?",
+        const="default",
+        metavar="MODE",
+        help="smoothing: compile the segmentor with torch.compile; the mode reduce-overhead "
+        "records CUDA graphs",
     )
     certify.add_argument(
         "--shard",

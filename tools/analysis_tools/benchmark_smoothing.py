@@ -1,4 +1,4 @@
-"""Time what smoothing adds to the bare forward passes, and what its statistics cost."""
+"""Time a draw of smoothing against the segmentor's bare prediction, and the statistics."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ import argparse
 import statistics
 import sys
 import time
+from collections.abc import Callable, Sequence
 
 import torch
+from mmengine.hub import get_config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from prettytable import PrettyTable
+from torch import Tensor, nn
 
 from mmseg_lipcert.certificates import SmoothingSettings, smoothing_entry
 from mmseg_lipcert.models.segmentors import SmoothedSegmentor
 from mmseg_lipcert.utils.cli import load_config
 from mmseg_lipcert.utils.failures import one_line_errors
+from mmseg_lipcert.utils.toolbox import register_packages
+
+_CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,71 +31,122 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("config", help="config of the segmentor; its weights stay random")
+    parser.add_argument(
+        "config", nargs="+", help="configs of segmentors, whose weights stay random; mmseg::NAME"
+    )
     parser.add_argument("--size", type=int, nargs=2, default=(512, 1024), help="height and width")
-    parser.add_argument("--draws", type=int, default=20, help="draws per measurement")
+    parser.add_argument("--draws", type=int, default=4, help="draws per measurement, at least 3")
     parser.add_argument("--batch", type=int, default=1, help="draws per forward pass")
     parser.add_argument("--repeat", type=int, default=7, help="measurements")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    parser.add_argument("--autocast", choices=("bfloat16", "float16"), help="also in this type")
+    parser.add_argument(
+        "--clock",
+        choices=tuple(_CLOCKS),
+        default="wall",
+        help="time that passes, or that the processor works: steadier on a busy machine, but "
+        "without what runs at the same time",
+    )
     return parser.parse_args()
 
 
-def sample(size: tuple[int, int]) -> SegDataSample:
+def sample_of(size: tuple[int, int]) -> SegDataSample:
     """A sample of an image of this size."""
     return SegDataSample(metainfo=dict(img_path="a.png", ori_shape=size, img_shape=size))
 
 
-def timed(work) -> float:
-    """Seconds that a call takes."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+def variants(autocast: str | None) -> dict[str, dict]:
+    """Options of the smoothed segmentor by title."""
+    found = {
+        "draw": dict(channels_last=False),
+        "draw, channels_last": dict(channels_last=True),
+    }
+    if autocast:
+        found[f"draw, channels_last, {autocast}"] = dict(channels_last=True, autocast=autocast)
+    return found
 
 
-@one_line_errors
-def main() -> None:
-    """Measure forward passes with and without smoothing in turn, then the statistics."""
-    args = parse_args()
-    torch.set_num_threads(args.threads)
-    size = tuple(args.size)
-    with DefaultScope.overwrite_default_scope("mmseg"):
-        segmentor = revert_sync_batchnorm(MODELS.build(load_config(args.config).model)).eval()
-    smoothed = SmoothedSegmentor(
-        segmentor, n0=1, n=args.draws - 2, draws_per_batch=args.batch
-    ).eval()
-    image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
+def time_network(
+    segmentor: nn.Module, image: Tensor, args: argparse.Namespace, clock: Callable[[], float]
+) -> dict[str, list[float]]:
+    """Seconds per draw or bare prediction, one after the other in every round."""
+    size = tuple(image.shape[1:])
+    models = {
+        title: SmoothedSegmentor(
+            segmentor, n0=1, n=args.draws - 2, draws_per_batch=args.batch, **options
+        ).eval()
+        for title, options in variants(args.autocast).items()
+    }
 
-    @torch.no_grad()
     def bare() -> None:
         for first in range(0, args.draws, args.batch):
             count = min(args.batch, args.draws - first)
-            data = dict(inputs=[image] * count, data_samples=[sample(size) for _ in range(count)])
-            segmentor.test_step(data)
+            samples = [sample_of(size) for _ in range(count)]
+            segmentor.test_step(dict(inputs=[image] * count, data_samples=samples))
 
-    def draws() -> None:
-        smoothed.test_step(dict(inputs=[image], data_samples=[sample(size)]))
+    def draw(model: SmoothedSegmentor) -> None:
+        # One of them without noise, as in a certification.
+        model.test_step(dict(inputs=[image], data_samples=[sample_of(size)]))
 
-    bare(), draws()
-    pairs = [(timed(bare), timed(draws)) for _ in range(args.repeat)]
+    seconds = {title: [] for title in ("bare prediction", *models)}
+    for measured in [False] + [True] * args.repeat:
+        for title in seconds:
+            last = variants(args.autocast).get(title, {}).get("channels_last")
+            segmentor.to(memory_format=torch.channels_last if last else torch.contiguous_format)
+            started = clock()
+            draw(models[title]) if title in models else bare()
+            if measured:
+                seconds[title].append((clock() - started) / args.draws)
+    return seconds
 
+
+def figures(values: Sequence[float]) -> str:
+    """Median and range."""
+    return f"{statistics.median(values):.3f} ({min(values):.3f} - {max(values):.3f})"
+
+
+@one_line_errors
+@torch.no_grad()
+def main() -> None:
+    """Measure every network, then the statistics."""
+    args = parse_args()
+    torch.set_num_threads(args.threads)
+    clock, size = _CLOCKS[args.clock], tuple(args.size)
+    image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
+    table = PrettyTable(["network", "", "seconds", "ratio"], align="l")
+    for path in args.config:
+        config = load_model_config(path)
+        with DefaultScope.overwrite_default_scope("mmseg"):
+            segmentor = revert_sync_batchnorm(MODELS.build(config)).eval()
+        seconds = time_network(segmentor, image, args, clock)
+        base = seconds["bare prediction"]
+        for title, values in seconds.items():
+            ratios = [one / other for one, other in zip(values, base, strict=True)]
+            table.add_row([path.rsplit("/")[-1], title, figures(values), figures(ratios)])
     settings = SmoothingSettings(0.25, 10, 100, 0.001, (0.75,))
     labels = torch.randint(0, 19, (1024, 2048))
     hits = torch.randint(60, 101, labels.shape)
-    entries = [
-        timed(lambda: smoothing_entry(labels, hits, labels, labels, settings, 19))
-        for _ in range(args.repeat)
-    ]
-    table = PrettyTable(["", "median", "min", "max"], align="r")
-    table.align[""] = "l"
-    for title, values in (
-        ("bare forward pass, seconds", [one / args.draws for one, _ in pairs]),
-        ("draw of a smoothed segmentor, seconds", [other / args.draws for _, other in pairs]),
-        ("ratio, pair by pair", [other / one for one, other in pairs]),
-        ("statistics of 1024x2048 pixels, seconds", entries),
-    ):
-        figures = (statistics.median(values), min(values), max(values))
-        table.add_row([title, *(f"{figure:.4f}" for figure in figures)])
-    print(f"{size[0]}x{size[1]}, {args.draws} draws, {args.threads} threads\n{table}")
+    entries = []
+    for _ in range(args.repeat):
+        started = clock()
+        smoothing_entry(labels, hits, labels, labels, settings, 19)
+        entries.append(clock() - started)
+    table.add_row(["", "statistics of 1024x2048 pixels", figures(entries), ""])
+    print(
+        f"{size[0]}x{size[1]}, {args.draws} draws, {args.batch} per forward pass, {args.threads} "
+        f"threads, {args.clock} time, median (min - max) of {args.repeat}\n{table}"
+    )
+
+
+def load_model_config(path: str) -> dict:
+    """Config of a segmentor without weights, from a file or from MMSegmentation's own."""
+    if not path.startswith("mmseg::"):
+        return load_config(path).model
+    register_packages()
+    model = get_config(path).model
+    model.pretrained = None
+    model.backbone.init_cfg = None
+    return model
 
 
 if __name__ == "__main__":

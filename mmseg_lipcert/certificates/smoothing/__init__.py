@@ -2,7 +2,7 @@
 
 from .class_hierarchy import HIERARCHIES, ClassHierarchy
 from .draw_randomness import DrawRandomness
-from .noise import draw_generator, draw_noise, spawn_generators
+from .noise import draw_generator, draw_noise, noise_stream, spawn_generators
 from .votes import ClassVotes, HitCounter
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "HitCounter",
     "draw_generator",
     "draw_noise",
+    "noise_stream",
     "spawn_generators",
 ]

@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from .noise import MERSENNE_WORDS, draw_seed, generator_from
+from .noise import MERSENNE_WORDS, cuda_state, draw_seed, generator_from
 
 
 class DrawRandomness:
@@ -57,7 +56,7 @@ class DrawRandomness:
                 generator_from(torch_words).get_state(),
                 ("MT19937", numpy_words, MERSENNE_WORDS, 0, 0.0),
                 (3, (*python_words.tolist(), MERSENNE_WORDS), None),
-                None if self._device is None else _cuda_state(stream),
+                None if self._device is None else cuda_state(stream),
             )
         )
         self._started = _comparable(self._states())
@@ -78,16 +77,6 @@ class DrawRandomness:
         random.setstate(of_python)
         if on_cuda is not None:
             torch.cuda.set_rng_state(on_cuda, self._device)
-
-
-def _cuda_state(stream: np.random.Generator) -> Tensor:
-    """State of a CUDA generator: a key of 64 bits, and where in its sequence it starts.
-
-    The start is drawn, too: 60 bits, a multiple of 4 that cannot overflow.
-    """
-    key = stream.integers(2**64, dtype=np.uint64)
-    start = 4 * stream.integers(2**60, dtype=np.uint64)
-    return torch.from_numpy(np.array([key, start], dtype=np.uint64).view(np.uint8))
 
 
 def _comparable(states: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 Every draw has a stream of its own, seeded by a 128-bit hash of (seed, image, stage, index): the
 noise is the same bit for bit whatever the batch size, the number of processes, their order or an
-interruption, and it does not depend on the device.
+interruption. CPU and CUDA have streams of their own.
 """
 
 from __future__ import annotations
@@ -36,10 +36,19 @@ def draw_seed(seed: int, image: str, stage: str, index: int) -> int:
     return int.from_bytes(hashlib.blake2b(key, digest_size=16).digest(), "big")
 
 
-def draw_noise(seed: int, image: str, stage: str, index: int, shape: Sequence[int]) -> Tensor:
-    """Standard normal noise of one draw, float32, on the CPU.
+def draw_noise(
+    seed: int,
+    image: str,
+    stage: str,
+    index: int,
+    shape: Sequence[int],
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Standard normal noise of one draw, float32.
 
-    NumPy's generator takes the whole seed, and its normal numbers have their tails.
+    CPU: NumPy's generator takes the whole seed, and its normal numbers have their tails. CUDA:
+    Philox, with the seed as its key and the place where it starts; drawn in float64, because
+    normal numbers made of 32 bits end at 6.7. Which number is whose depends on the kind of GPU.
 
     Args:
         seed: Seed of the certification.
@@ -47,9 +56,22 @@ def draw_noise(seed: int, image: str, stage: str, index: int, shape: Sequence[in
         stage: What the draw is for.
         index: Number of the draw in its stage.
         shape: Shape of the noise, such as (3, H, W).
+        device: Where it is drawn. Defaults to ``"cpu"``.
     """
-    stream = np.random.Generator(np.random.PCG64DXSM(draw_seed(seed, image, stage, index)))
-    return torch.from_numpy(stream.standard_normal(tuple(shape), dtype=np.float32))
+    bits = np.random.PCG64DXSM(draw_seed(seed, image, stage, index))
+    stream, device = np.random.Generator(bits), torch.device(device)
+    if device.type != "cuda":
+        noise = stream.standard_normal(tuple(shape), dtype=np.float32)
+        return torch.from_numpy(noise).to(device)
+    generator = torch.Generator(device)
+    generator.set_state(cuda_state(stream))
+    drawn = torch.randn(tuple(shape), generator=generator, device=device, dtype=torch.float64)
+    return drawn.float()
+
+
+def noise_stream(device: torch.device | str) -> str:
+    """Name of the generator that draws the noise on a device."""
+    return "philox" if torch.device(device).type == "cuda" else "pcg64dxsm"
 
 
 def draw_generator(seed: int, image: str, stage: str, index: int) -> torch.Generator:
@@ -94,3 +116,16 @@ def generator_from(words: np.ndarray) -> torch.Generator:
     )
     generator.set_state(state)
     return generator
+
+
+def cuda_state(stream: np.random.Generator) -> Tensor:
+    """A state of PyTorch's CUDA generator: a key of 64 bits, and where in its sequence it starts.
+
+    The start is drawn, too: 60 bits, a multiple of 4 that cannot overflow.
+
+    Args:
+        stream: What the state is drawn from.
+    """
+    key, start = stream.integers(2**64, dtype=np.uint64), stream.integers(2**60, dtype=np.uint64)
+    state = np.array([int(key), 4 * int(start)], dtype=np.uint64)
+    return torch.from_numpy(state.view(np.uint8))

@@ -9,6 +9,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from mmseg_lipcert.certificates.smoothing import noise_stream
 from mmseg_lipcert.evaluation.metrics import SmoothingCertificateMetric
 from mmseg_lipcert.models.segmentors import SmoothedSegmentor, split_test_pipeline
 from mmseg_lipcert.report import build_smoothing_certificate
@@ -77,6 +78,7 @@ class SmoothingMethod(CertificationMethod):
             "scale": model.scale,
             "seed": model.seed,
             "autocast": model.autocast,
+            "noise": noise_stream(model.device),
             "hierarchy": hierarchy
             and {
                 "share": hierarchy.share,

@@ -11,6 +11,8 @@ from mmcv.transforms import Compose
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from .label_maps import predict_labels
+
 
 class BaseClassifier:
     """The map h of smoothing: from noisy images to label maps at the original size.
@@ -84,15 +86,7 @@ class BaseClassifier:
         data = dict(inputs=inputs, data_samples=[SegDataSample(metainfo=meta) for meta in metas])
         with self._precision(images.device.type):
             data = self.segmentor.data_preprocessor(data, False)
-            samples = self.segmentor(data["inputs"], data["data_samples"], mode="predict")
-        for predicted in samples:
-            # A NaN anywhere makes the sum one, at a fraction of the cost of looking for it.
-            if "seg_logits" in predicted and predicted.seg_logits.data.sum().isnan():
-                raise ValueError(
-                    f"{sample.img_path}: the logits of the segmentor contain NaN: there is no "
-                    "prediction to certify"
-                )
-        return torch.stack([predicted.pred_sem_seg.data[0] for predicted in samples]).long()
+            return predict_labels(self.segmentor, data["inputs"], data["data_samples"])
 
     def _transform(self, image: Tensor, meta: dict[str, Any]) -> Tensor:
         """Run the transforms behind the noise on one image (3, h, w)."""

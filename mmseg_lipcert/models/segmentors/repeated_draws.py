@@ -15,7 +15,7 @@ _TIES = 1e-4
 # Share of all draws that repetitions may make up, but for the first one.
 _SHARE = 0.015
 
-# Runs draws of a stage in one forward pass; None stands for a black image.
+# Labels of draws of a stage that share a forward pass; None stands for a black image.
 Run = Callable[[str, Sequence[int | None]], Tensor]
 
 

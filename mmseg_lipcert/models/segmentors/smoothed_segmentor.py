@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,19 +18,20 @@ from mmseg_lipcert.certificates.smoothing import (
     HIERARCHIES,
     ClassHierarchy,
     ClassVotes,
-    DrawRandomness,
     HitCounter,
-    draw_generator,
-    draw_noise,
 )
 from mmseg_lipcert.certificates.smoothing.binomial import check_draws
 from mmseg_lipcert.utils.image_name import image_name
 
 from .base_classifier import BaseClassifier
-from .repeated_draws import DependentDrawsError, RepeatedDraws, Run
+from .draw_runner import DrawRunner
+from .repeated_draws import DependentDrawsError, RepeatedDraws
 
 # Seconds between two lines of progress within an image.
 _PROGRESS = 30.0
+
+# Pixels of an image, at least, whose forward pass is worth timing.
+_SMALLEST_TIMED = 2**16
 
 
 @MODELS.register_module()
@@ -70,8 +72,10 @@ class SmoothedSegmentor(BaseTTAModel):
             Defaults to False.
         autocast (str, optional): ``'bfloat16'`` or ``'float16'`` in the segmentor, in all draws
             alike; a denoiser has a ``dtype`` of its own. Defaults to None: float32.
-        channels_last (bool): Memory layout of the segmentor. Defaults to False.
-        compile (bool): Compile the segmentor with ``torch.compile``. Defaults to False.
+        channels_last (bool, optional): Memory layout of the segmentor's weights. Defaults to None:
+            what is faster at the first image, unless the segmentor is compiled.
+        compile (bool | str): Compile the segmentor with ``torch.compile``, or in one of its modes:
+            ``'reduce-overhead'`` records CUDA graphs. Defaults to False.
         data_preprocessor (dict, optional): Of the segmentor, if it has none of its own.
         pretrained, train_cfg, test_cfg: Ignored; ``mmseg.apis.init_model`` writes them into every
             model.
@@ -94,8 +98,8 @@ class SmoothedSegmentor(BaseTTAModel):
         seed: int = 0,
         shard_draws: bool = False,
         autocast: str | None = None,
-        channels_last: bool = False,
-        compile: bool = False,
+        channels_last: bool | None = None,
+        compile: bool | str = False,
         data_preprocessor: dict | nn.Module | None = None,
         pretrained: None = None,
         train_cfg: None = None,
@@ -151,15 +155,28 @@ class SmoothedSegmentor(BaseTTAModel):
         self.transforms: Sequence[dict] = ()
         #: Folder that image names are relative to; the certification hook sets it.
         self.image_root: str | None = None
+        self._layout_chosen = channels_last is not None or bool(compile)
         if channels_last:
             self.module.to(memory_format=torch.channels_last)
         if compile:
-            self.module.compile()
+            self._compile("default" if compile is True else compile)
+
+    def _compile(self, mode: str) -> None:
+        """Compile what computes: around it are samples, which no compiler understands."""
+        if hasattr(self.module, "encode_decode"):
+            self.module.encode_decode = torch.compile(self.module.encode_decode, mode=mode)
+        else:
+            self.module.compile(mode=mode)
 
     @property
     def num_classes(self) -> int:
         """Number of classes; 2 for a binary head."""
         return max(2, self.module.num_classes)
+
+    @property
+    def device(self) -> torch.device:
+        """Where draws are made."""
+        return next((part.device for part in self.module.parameters()), torch.device("cpu"))
 
     @property
     def forward_passes(self) -> int:
@@ -227,14 +244,17 @@ class SmoothedSegmentor(BaseTTAModel):
             )
         started = time.perf_counter()
         name = image_name(sample.img_path, self.image_root)
-        device = next(self.module.parameters()).device
+        device = self.device
         image = image.to(device, torch.float32)
-        clean = self._clean(image, sample, name)
         run = self._runner(image, sample, name)
+        clean = run.clean()
+        if not self._layout_chosen:
+            self._choose_layout(run)
+        self._random = run.random
         self._plan_repetition(image)
         try:
             votes = ClassVotes(self.num_classes, tuple(clean.shape), self.n0, device)
-            for labels in self._draws(run, image, name, "select", self.n0):
+            for labels in self._draws(run, "select", self.n0):
                 votes.add(labels)
             counts = votes.counts
             if self.shard_draws:
@@ -242,7 +262,7 @@ class SmoothedSegmentor(BaseTTAModel):
             leaders = votes.leaders()
             selected = leaders if self.hierarchy is None else self.hierarchy.select(counts)
             counter = HitCounter(selected, self.hierarchy)
-            for labels in self._draws(run, image, name, "estimate", self.n):
+            for labels in self._draws(run, "estimate", self.n):
                 counter.add(labels)
             self._repeated.repeat(run, (image, _without_data(sample), name))
         except DependentDrawsError as error:
@@ -272,56 +292,44 @@ class SmoothedSegmentor(BaseTTAModel):
         )
         return sample
 
-    def _clean(self, image: Tensor, sample: SegDataSample, name: str) -> Tensor:
-        """Labels (H, W) of the image without noise and denoiser."""
-        with DrawRandomness(self.seed, name, "model-clean", 0, image.device) as randomness:
-            labels = self.base_classifier.labels(image[None], sample)[0]
-        self._note_randomness(randomness)
-        return labels
+    def _runner(self, image: Tensor, sample: SegDataSample, name: str) -> DrawRunner:
+        return DrawRunner(
+            self.base_classifier, image, sample, name, self.seed, self.sigma, self._random
+        )
 
-    def _runner(self, image: Tensor, sample: SegDataSample, name: str) -> Run:
-        """What runs draws of an image (3, H, W): one forward pass, if it draws nothing itself."""
-        base = self.base_classifier
+    def _choose_layout(self, run: DrawRunner) -> None:
+        """Keep the memory layout of the weights in which a forward pass is clearly faster."""
+        self._layout_chosen = True
+        convolves = any(isinstance(part, nn.Conv2d) for part in self.module.modules())
+        if not convolves or run.image[0].numel() < _SMALLEST_TIMED:
+            return
+        layouts = dict(contiguous=torch.contiguous_format, channels_last=torch.channels_last)
+        seconds = dict.fromkeys(layouts, math.inf)
+        for name in ("channels_last", "channels_last", "contiguous", "channels_last", "contiguous"):
+            self.module.to(memory_format=layouts[name])
+            started = time.perf_counter()
+            run.clean()
+            if run.image.is_cuda:
+                torch.cuda.synchronize()
+            seconds[name] = min(seconds[name], time.perf_counter() - started)
+        faster = seconds["channels_last"] < 0.95 * seconds["contiguous"]
+        name = "channels_last" if faster else "contiguous"
+        self.module.to(memory_format=layouts[name])
+        MMLogger.get_current_instance().info(
+            f"Memory layout of the segmentor: {name} ("
+            + ", ".join(f"{key} {1000 * value:.0f} ms" for key, value in seconds.items())
+            + " per forward pass)"
+        )
 
-        def run(stage: str, indices: Sequence[int | None]) -> Tensor:
-            if self._random and len(indices) > 1:
-                return torch.cat([run(stage, [index]) for index in indices])
-            noisy = torch.zeros(len(indices), *image.shape, device=image.device)
-            for pixels, index in zip(noisy, indices, strict=True):
-                if index is not None:
-                    noise = draw_noise(self.seed, name, stage, index, image.shape)
-                    pixels.copy_(noise).mul_(255 * self.sigma).add_(image)
-            numbers = [index or 0 for index in indices]
-            generators = [
-                draw_generator(self.seed, name, f"denoise-{stage}", number) for number in numbers
-            ]
-            with DrawRandomness(
-                self.seed, name, f"model-{stage}", numbers[0], image.device
-            ) as randomness:
-                labels = base.labels(base.denoise(noisy, self.sigma, generators), sample)
-            self._note_randomness(randomness)
-            # Random numbers that a batch shares would couple its draws: each has its own.
-            return run(stage, indices) if randomness.used and len(indices) > 1 else labels
-
-        return run
-
-    def _note_randomness(self, randomness: DrawRandomness) -> None:
-        if randomness.used and not self._random:
-            self._random = True
-            MMLogger.get_current_instance().info(
-                "The base classifier draws random numbers itself: every draw gets its own, one "
-                "draw per forward pass"
-            )
-
-    def _draws(
-        self, run: Run, image: Tensor, name: str, stage: str, count: int
-    ) -> Iterator[Tensor]:
+    def _draws(self, run: DrawRunner, stage: str, count: int) -> Iterator[Tensor]:
         """Label maps (H, W) of this process's draws of a stage."""
         indices = self._share_of(count)
         started = reported = time.perf_counter()
         done = 0
         while done < len(indices):
-            batch = indices[done : done + self._batch_size(image)]
+            size = self._batch_size(run.image)
+            batch = indices[done : done + size]
+            run.prepare(stage, [*batch, *indices[done + size : done + 2 * size]])
             try:
                 maps = run(stage, batch)
             except torch.cuda.OutOfMemoryError:
@@ -330,6 +338,7 @@ class SmoothedSegmentor(BaseTTAModel):
                 self._fitting = len(batch) // 2
                 torch.cuda.empty_cache()
                 continue
+            self._random = run.random
             self._repeated.keep(stage, batch, maps)
             yield from maps
             done += len(batch)
@@ -338,7 +347,7 @@ class SmoothedSegmentor(BaseTTAModel):
                 reported = now
                 left = (now - started) / done * (len(indices) - done)
                 MMLogger.get_current_instance().info(
-                    f"{name}: {done} of {len(indices)} draws ({stage}), {left:.0f} s left"
+                    f"{run.name}: {done} of {len(indices)} draws ({stage}), {left:.0f} s left"
                 )
 
     def _share_of(self, count: int) -> range:

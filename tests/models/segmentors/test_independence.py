@@ -77,7 +77,7 @@ def label_maps(model, name="a", stage="estimate", count=N):
     image = image_of(200, PIXELS)
     (sample,) = data_of(image, names=[name])["data_samples"]
     image = image.float()
-    return list(model._draws(model._runner(image, sample, name), image, name, stage, count))
+    return list(model._draws(model._runner(image, sample, name), stage, count))
 
 
 @pytest.mark.parametrize("source", ["torch", "numpy", "random"])

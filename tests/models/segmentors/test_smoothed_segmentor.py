@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 
 import pytest
 import torch
@@ -13,9 +14,10 @@ from scipy.stats import binom, chisquare, norm
 from torch import nn
 
 from mmseg_lipcert.certificates.smoothing import ClassHierarchy, draw_noise
-from mmseg_lipcert.models.segmentors import SmoothedSegmentor
+from mmseg_lipcert.models.segmentors import SmoothedSegmentor, draw_runner, smoothed_segmentor
 
 from .smoothing_toys import Stump, data_of, image_of
+from .test_smoothed_zoo import build as zoo
 
 SIGMA = 0.1
 
@@ -363,3 +365,107 @@ def test_repetitions_are_a_small_share_of_a_run():
 def test_a_hierarchy_must_fit_the_model(hierarchy, message):
     with pytest.raises(ValueError, match=message):
         smoothed(hierarchy=hierarchy)
+
+
+class Clock:
+    """Time passes in forward passes only, at a pace that depends on the layout of the weights."""
+
+    def __init__(self, channels_last):
+        self.now, self.pace = 0.0, {True: channels_last, False: 1.0}
+
+    def perf_counter(self):
+        return self.now
+
+
+class Timed(Stump):
+    def __init__(self, clock):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3)
+        self.clock = clock
+        self.layouts = []
+
+    def forward(self, inputs, data_samples, mode):
+        layout = self.conv.weight.is_contiguous(memory_format=torch.channels_last)
+        self.layouts.append(layout)
+        self.clock.now += self.clock.pace[layout]
+        return super().forward(inputs, data_samples, mode)
+
+
+@pytest.mark.parametrize(
+    ("pace", "options", "size", "expected"),
+    [
+        (0.7, {}, (256, 256), True),
+        (0.97, {}, (256, 256), False),
+        (0.7, {}, (255, 256), False),
+        (0.7, dict(channels_last=False), (256, 256), False),
+        (1.5, dict(channels_last=True), (256, 256), True),
+    ],
+)
+def test_the_faster_memory_layout_is_kept(pace, options, size, expected, monkeypatch):
+    clock = Clock(pace)
+    monkeypatch.setattr(smoothed_segmentor, "time", clock)
+    segmentor = Timed(clock)
+    model = smoothed(segmentor, n0=1, n=2, **options)
+    run(model, image_of(127, size))
+    assert segmentor.layouts[-3:] == [expected] * 3
+    before = len(segmentor.layouts)
+    run(model, image_of(127, size))
+    assert set(segmentor.layouts[before:]) == {expected} and len(segmentor.layouts) < before + 6
+
+
+@pytest.mark.parametrize(
+    ("compile", "mode"), [(True, "default"), ("reduce-overhead", "reduce-overhead")]
+)
+def test_what_computes_is_compiled_on_request(compile, mode, monkeypatch):
+    class WithSteps(Stump):
+        def encode_decode(self, inputs, batch_img_metas):
+            return inputs
+
+    modes = []
+    monkeypatch.setattr(torch, "compile", lambda f, mode: modes.append((f.__name__, mode)) or f)
+    monkeypatch.setattr(
+        nn.Module, "compile", lambda module, mode: modes.append((type(module), mode))
+    )
+    smoothed(WithSteps(), compile=compile)
+    smoothed(Stump(), compile=compile)
+    assert modes == [("encode_decode", mode), (Stump, mode)]
+    smoothed(WithSteps())
+    assert len(modes) == 2
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("compile", [True, "reduce-overhead"])
+@pytest.mark.parametrize("autocast", [None, "bfloat16"])
+def test_compiled_segmentors_and_noise_of_a_gpu(compile, autocast, mmseg_scope):
+    """The same labels up to ties, whatever the batch; noise of the GPU is normal."""
+    found = []
+    for options in (dict(), dict(draws_per_batch=2), dict(compile=compile)):
+        model = smoothed(zoo("fast_scnn", "whole"), n0=4, n=8, autocast=autocast, **options)
+        image = torch.randint(0, 256, (3, 128, 192), generator=torch.Generator().manual_seed(0))
+        (sample,) = run(model.cuda(), image.to(torch.uint8))
+        model.finish()
+        found.append(sample.smoothing_hits.data)
+    for other in found[1:]:
+        assert (found[0] != other).float().mean() < (0.01 if autocast is None else 0.1)
+    noise = draw_noise(0, "a", "select", 0, (3, 1000, 1000), "cuda")
+    assert torch.equal(noise, draw_noise(0, "a", "select", 0, (3, 1000, 1000), "cuda"))
+    assert noise.dtype == torch.float32 and noise.std().item() == pytest.approx(1, abs=2e-3)
+    other = draw_noise(0, "a", "select", 1, (3, 1000, 1000), "cuda")
+    assert abs(torch.corrcoef(torch.stack([noise.flatten(), other.flatten()]))[0, 1]) < 4e-3
+
+
+def test_noise_is_drawn_ahead_while_the_network_runs(monkeypatch):
+    """In another thread, and every draw once."""
+    drawn = []
+
+    def note(*draw):
+        drawn.append((draw[2], draw[3], threading.current_thread() is threading.main_thread()))
+        return draw_noise(*draw)
+
+    monkeypatch.setattr(draw_runner, "draw_noise", note)
+    run(smoothed(n0=3, n=8, draws_per_batch=4))
+    first = drawn[: 3 + 8]
+    assert sorted(first) == [
+        *(("estimate", index, False) for index in range(8)),
+        *(("select", index, False) for index in range(3)),
+    ]

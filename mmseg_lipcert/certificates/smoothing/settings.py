@@ -1,7 +1,5 @@
 from dataclasses import dataclass
 
-from mmseg_lipcert.utils.rounding import check_distinct
-
 from .binomial import check_alpha, check_draws, check_tau, required_draws, smoothing_radius
 from .corrections import PIXEL_CORRECTIONS
 from .metric_level import METRIC_EVENTS, required_metric_draws
@@ -37,7 +35,7 @@ class SmoothingSettings:
         object.__setattr__(self, "taus", tuple(check_tau(tau) for tau in self.taus))
         if not self.taus or len(set(self.taus)) < len(self.taus):
             raise ValueError(f"taus must be one or more different values, got {self.taus}")
-        check_distinct(self.radii, f"the radii of tau {', '.join(map(repr, self.taus))}")
+        smoothing_radius(self.sigma, self.taus[0])
         check_draws(self.n0, "n0")
         check_draws(self.n, "n")
         check_alpha(self.alpha)

@@ -7,6 +7,7 @@ from mmseg.registry import METRICS
 
 from mmseg_lipcert.certificates import SmoothingSettings, smoothing_entry, smoothing_summary
 from mmseg_lipcert.certificates.smoothing import ClassHierarchy
+from mmseg_lipcert.utils.rounding import check_distinct
 
 from .certificate_metric import CertificateMetric
 
@@ -59,8 +60,14 @@ class SmoothingCertificateMetric(CertificateMetric):
         self.hierarchy: ClassHierarchy | None = None
 
     def settings_for(self, sigma: float, n0: int, n: int) -> SmoothingSettings:
-        """All settings of the test, with those of the draws."""
-        return SmoothingSettings(sigma=sigma, n0=n0, n=n, **self.options)
+        """All settings of the test, with those of the draws.
+
+        Raises:
+            ValueError: If one is out of range, or two radii are the same in every table.
+        """
+        settings = SmoothingSettings(sigma=sigma, n0=n0, n=n, **self.options)
+        check_distinct(settings.radii, f"the radii of tau {settings.taus}")
+        return settings
 
     def certify(self, sample: dict[str, Any]) -> dict[str, Any]:
         """Entry of one smoothed prediction.

@@ -12,5 +12,6 @@ register_packages()
 import_quietly()
 
 from . import datasets, engine, evaluation, models  # noqa: E402
+from .utils import checkpoint  # noqa: E402, F401 - MMEngine's loader of local files
 
 __all__ = ["datasets", "engine", "evaluation", "models"]

@@ -16,9 +16,7 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
-from mmengine.runner import CheckpointLoader, load_state_dict
 from mmseg.datasets import BaseSegDataset
-from mmseg.registry import DATASETS, MODELS
 from torch import nn
 
 from mmseg_lipcert.attacks import (
@@ -29,9 +27,9 @@ from mmseg_lipcert.attacks import (
     AttackStore,
     attack_summary,
 )
-from mmseg_lipcert.engine import CertificationError, check_dataset, check_state_dict
+from mmseg_lipcert.engine import CertificationError, check_dataset
 from mmseg_lipcert.engine.checks import file_digest, use_full_precision
-from mmseg_lipcert.engine.run_settings import weights_digest
+from mmseg_lipcert.engine.loading import build_dataset, build_model, fill_model
 from mmseg_lipcert.lipschitz import AuditError
 from mmseg_lipcert.report import certificate_json
 from mmseg_lipcert.report.attack_report import build_attack_report
@@ -41,7 +39,7 @@ from mmseg_lipcert.report.attack_report_tables import (
     minimal_table,
 )
 from mmseg_lipcert.utils.cli import CommandLineError, load_config
-from mmseg_lipcert.utils.failures import describe, one_line_errors
+from mmseg_lipcert.utils.failures import one_line_errors
 from mmseg_lipcert.utils.image_name import image_name
 from mmseg_lipcert.visualization import save_attack_curve, save_attack_scatter
 
@@ -126,30 +124,21 @@ def parse_args() -> argparse.Namespace:
 
 def read_settings(args: argparse.Namespace) -> AttackSettings:
     """What the command line says about the attacks."""
-    try:
-        return AttackSettings(
-            eps=args.eps,
-            attacks=args.attack,
-            steps=args.steps,
-            thresholds=args.threshold,
-            clip=args.clip,
-            seed=args.seed,
-            draws=args.draws,
-            votes=args.votes,
-        )
-    except ValueError as error:
-        raise CommandLineError(str(error)) from error
+    return AttackSettings(
+        eps=args.eps,
+        attacks=args.attack,
+        steps=args.steps,
+        thresholds=args.threshold,
+        clip=args.clip,
+        seed=args.seed,
+        draws=args.draws,
+        votes=args.votes,
+    )
 
 
-def build_model(config: Config, checkpoint: str, device: str) -> tuple[nn.Module, str]:
+def filled_model(config: Config, checkpoint: str, device: str) -> tuple[nn.Module, str]:
     """Build the model of a config, filled by a checkpoint; also give the digest of its weights."""
-    try:
-        model = MODELS.build(config.model)
-    # A config is the user's program: whatever it raises is about the user's input.
-    except Exception as error:
-        raise CommandLineError(
-            f"cannot build the model of {config.filename}: {describe(error)}"
-        ) from error
+    model = build_model(config)
     base = base_segmentor(model)
     digest = file_digest(base)
     if (checkpoint == "none") != (digest is not None):
@@ -158,26 +147,13 @@ def build_model(config: Config, checkpoint: str, device: str) -> tuple[nn.Module
             + ("a checkpoint, not none" if digest is None else f"none instead of {checkpoint}")
         )
     if digest is None:
-        digest = fill(base, checkpoint)
+        digest = fill_model(base, checkpoint)
     elif not base.differentiable:
         raise CommandLineError(
             f"attacks follow gradients, and {Path(base.path).name} gives none: attack the network "
             "that it was exported from"
         )
     return model.to(device).eval().requires_grad_(False), digest
-
-
-def fill(base: nn.Module, checkpoint: str) -> str:
-    """Fill a segmentor by a checkpoint; give the digest of its weights."""
-    try:
-        loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
-    # Unpickling a file that is no checkpoint may raise anything.
-    except Exception as error:
-        raise CommandLineError(f"cannot read checkpoint {checkpoint}: {describe(error)}") from error
-    state = loaded.get("state_dict", loaded)
-    check_state_dict(base, state)
-    load_state_dict(base, {k.removeprefix("module."): v for k, v in state.items()}, strict=True)
-    return weights_digest(state)
 
 
 def is_smoothed(model: nn.Module) -> bool:
@@ -198,23 +174,6 @@ def check_smoothed(model: nn.Module) -> None:
                 f"the model has a {name} between its noise and its segmentor; attacks only see a "
                 f"segmentor under noise: remove it with --cfg-options model.{name}=None"
             )
-
-
-def build_dataset(config: Config) -> BaseSegDataset:
-    """Build the test dataset."""
-    if config.get("test_dataloader") is None:
-        raise CommandLineError(f"config {config.filename} has no test_dataloader")
-    try:
-        # Without serialization a dataset may be empty.
-        dataset = DATASETS.build(dict(config.test_dataloader.dataset, serialize_data=False))
-    except FileNotFoundError as error:
-        raise CommandLineError(f"test dataset: {error}") from error
-    if len(dataset) == 0:
-        raise CommandLineError(
-            f"the test dataset has no images in {dataset.data_prefix.get('img_path')}: no file "
-            f"ends in {dataset.img_suffix!r} (img_suffix)"
-        )
-    return dataset
 
 
 def batches(
@@ -340,7 +299,7 @@ def main() -> int:
     try:
         with DefaultScope.overwrite_default_scope(config.get("default_scope", "mmseg")):
             dataset = build_dataset(config)
-            model, digest = build_model(config, args.checkpoint, device)
+            model, digest = filled_model(config, args.checkpoint, device)
             base = base_segmentor(model)
             if is_smoothed(model):
                 check_smoothed(model)

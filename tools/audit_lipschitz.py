@@ -11,20 +11,17 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.registry import DefaultScope
-from mmengine.runner import CheckpointLoader, load_state_dict
 from mmseg.models.segmentors import EncoderDecoder
-from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmseg_lipcert.datasets.transforms import LoadCheckedImage
-from mmseg_lipcert.engine import CertificationError, check_state_dict
+from mmseg_lipcert.engine.loading import build_model, fill_model
 from mmseg_lipcert.lipschitz import AuditError, LipschitzAudit, audit, interpolation_norm
 from mmseg_lipcert.models.segmentors import LipEncoderDecoder, NativeLogits, preprocessor_norm
 from mmseg_lipcert.report import certificate_json, environment
 from mmseg_lipcert.utils.cli import CommandLineError, load_config
-from mmseg_lipcert.utils.failures import describe, one_line_errors
+from mmseg_lipcert.utils.failures import one_line_errors
 
 DEFAULT_SIZE = (256, 512)
 
@@ -79,36 +76,6 @@ def parse_args() -> argparse.Namespace:
     if args.json is not None and not args.json.parent.is_dir():
         raise CommandLineError(f"--json: folder {args.json.parent} does not exist")
     return args
-
-
-def build_model(config: Config, checkpoint: str | None) -> nn.Module:
-    """Build the model of a config in evaluation mode, filled by a checkpoint if there is one."""
-    if config.get("model") is None:
-        raise CommandLineError(f"config {config.filename} has no model")
-    try:
-        with DefaultScope.overwrite_default_scope(config.get("default_scope", "mmseg")):
-            model = MODELS.build(config.model)
-    # A config is the user's program: whatever it raises is about the user's input.
-    except Exception as error:
-        raise CommandLineError(
-            f"cannot build the model of {config.filename}: {describe(error)}"
-        ) from error
-    if checkpoint is not None:
-        try:
-            loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
-        # Unpickling a file that is no checkpoint may raise anything.
-        except Exception as error:
-            raise CommandLineError(
-                f"cannot read checkpoint {checkpoint}: {describe(error)}"
-            ) from error
-        state = loaded.get("state_dict", loaded)
-        try:
-            check_state_dict(model, state)
-        except CertificationError as error:
-            raise CommandLineError(str(error)) from error
-        state = {key.removeprefix("module."): value for key, value in state.items()}
-        load_state_dict(model, state, strict=True)
-    return model.eval()
 
 
 def choose_images(args: argparse.Namespace, config: Config) -> list[Tensor]:
@@ -242,7 +209,10 @@ def main() -> int:
     """Run the tool; return 0 when there is a bound, 1 when there is none."""
     args = parse_args()
     config = load_config(args.config, args.cfg_options)
-    model = build_model(config, args.checkpoint)
+    model = build_model(config)
+    if args.checkpoint is not None:
+        fill_model(model, args.checkpoint)
+    model.eval()
     weights = f"checkpoint {args.checkpoint}"
     if args.checkpoint is None:
         weights = "random: no checkpoint was given"

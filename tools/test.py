@@ -9,21 +9,18 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.model import is_model_wrapper
-from mmengine.registry import DefaultScope
-from mmengine.runner import Runner
-from mmseg.registry import DATASETS
 from torch import nn
 
-from mmseg_lipcert.engine import CertificationError
 from mmseg_lipcert.engine.certify_cli import (
     add_certify_arguments,
     refuse_certify_flags,
     request_certification,
 )
 from mmseg_lipcert.engine.checks import file_digest
-from mmseg_lipcert.lipschitz import AuditError
+from mmseg_lipcert.engine.loading import build_dataset
+from mmseg_lipcert.engine.tool_runner import ToolRunner
 from mmseg_lipcert.utils.cli import CommandLineError, add_common_arguments, load_config
-from mmseg_lipcert.utils.failures import describe, one_line_errors
+from mmseg_lipcert.utils.failures import blame, one_line_errors
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -51,23 +48,6 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     elif not Path(args.checkpoint).is_file():
         raise CommandLineError(f"checkpoint {args.checkpoint} does not exist")
     return args
-
-
-def check_images_exist(config: Config) -> None:
-    """Refuse an empty test dataset; MMEngine's own error does not say what is empty."""
-    with DefaultScope.overwrite_default_scope(config.get("default_scope", "mmseg")):
-        try:
-            # Without serialization a dataset may be empty.
-            dataset = DATASETS.build(dict(config.test_dataloader.dataset, serialize_data=False))
-        except FileNotFoundError as error:
-            raise CommandLineError(f"test dataset: {error}") from error
-        except TypeError:  # a wrapper such as ConcatDataset; the runner builds it as it is
-            return
-    if len(dataset) == 0:
-        raise CommandLineError(
-            f"the test dataset has no images in {dataset.data_prefix.get('img_path')}: no file "
-            f"ends in {dataset.img_suffix!r} (img_suffix)"
-        )
 
 
 def check_checkpoint_needed(checkpoint: str | None, model: nn.Module) -> None:
@@ -106,9 +86,7 @@ def main() -> None:
     config = load_config(
         args.config, args.cfg_options, args.work_dir, args.launcher, args.local_rank
     )
-    if config.get("test_dataloader") is None:
-        raise CommandLineError(f"config {args.config} has no test_dataloader")
-    check_images_exist(config)
+    build_dataset(config)  # refuses missing data before any work
     config.load_from = args.checkpoint
     if args.seed is not None:
         config.randomness = dict(config.get("randomness", {}), seed=args.seed)
@@ -124,22 +102,12 @@ def main() -> None:
         evaluators = config.test_evaluator
         for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
             evaluator["output_dir"], evaluator["keep_results"] = args.out, True
-    try:
-        runner = Runner.from_cfg(config)
-    # What --certify puts into a config may not fit it; without, the config is to blame.
-    except (ImportError, OSError, ValueError) as error:
-        if args.certify:
-            raise CommandLineError(describe(error)) from error
-        raise
-    check_checkpoint_needed(args.checkpoint, runner.model)
+    with blame(f"cannot run config {args.config}"):
+        runner = ToolRunner.from_cfg(config)
+        check_checkpoint_needed(args.checkpoint, runner.model)
+        _ = runner.test_loop  # built on first use
     try:
         runner.test()
-    except (AuditError, CertificationError) as error:
-        raise CommandLineError(str(error)) from error
-    except ValueError as error:
-        if args.certify:  # an image that cannot be certified names itself
-            raise CommandLineError(describe(error)) from error
-        raise
     except KeyboardInterrupt:
         if args.certify:
             print("finished images are kept: go on with --resume", file=sys.stderr)

@@ -9,13 +9,15 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner, find_latest_checkpoint
-from mmseg.registry import DATASETS, RUNNERS
+from mmengine.runner import find_latest_checkpoint
+from mmseg.registry import RUNNERS
 from torch import nn
 from torch.nn.utils import parametrize
 
+from mmseg_lipcert.engine.loading import build_dataset
+from mmseg_lipcert.engine.tool_runner import ToolRunner
 from mmseg_lipcert.utils.cli import CommandLineError, add_common_arguments, load_config
-from mmseg_lipcert.utils.failures import describe, one_line_errors
+from mmseg_lipcert.utils.failures import blame, one_line_errors
 
 _NEEDED = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
 
@@ -77,31 +79,18 @@ def check_start(config: Config) -> None:
         raise CommandLineError(f"checkpoint {checkpoint} ({origin}) does not exist")
 
 
-def check_data(config: Config) -> None:
+def check_datasets(config: Config) -> None:
     """Read one item of each dataset, so that bad data end the run before its first iteration.
 
     Raises:
-        CommandLineError: If a file or folder of a dataset is missing, a dataset is empty, or its
-            pipeline refuses the first image.
+        UserError: If a dataset cannot be built, is empty, or its pipeline refuses the first image.
     """
     for key in ("train_dataloader", "val_dataloader"):
         if config.get(key) is None:
             continue
-        try:
-            dataset = DATASETS.build(config[key].dataset)
-            size = len(dataset)
-            if size:
-                dataset[0]
-        except OSError as error:
-            raise CommandLineError(f"cannot read the data of {key}: {describe(error)}") from error
-        except ValueError as error:
-            # MMEngine concatenates the entries of a dataset, and NumPy refuses to join none.
-            if "need at least one array" not in str(error):
-                raise CommandLineError(f"the data of {key}: {error}") from error
-            size = 0
-        # MMEngine's infinite sampler would search an empty dataset for ever.
-        if size == 0:
-            raise CommandLineError(f"the dataset of {key} is empty")
+        dataset = build_dataset(config, key)
+        with blame(f"cannot read the first image of {key}"):
+            dataset[0]
 
 
 def warn_about_amp(model: nn.Module) -> None:
@@ -132,8 +121,10 @@ def main() -> None:
     config.resume = args.resume
     check_start(config)
     init_default_scope(config.get("default_scope", "mmseg"))
-    check_data(config)
-    runner = Runner.from_cfg(config) if "runner_type" not in config else RUNNERS.build(config)
+    check_datasets(config)
+    with blame(f"cannot run config {args.config}"):
+        runner = RUNNERS.build(config) if "runner_type" in config else ToolRunner.from_cfg(config)
+        _ = runner.train_loop  # built on first use
     if args.amp:
         warn_about_amp(runner.model)
     runner.train()

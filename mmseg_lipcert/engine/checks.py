@@ -20,6 +20,9 @@ MAX_CLASSES = 255
 # Readings of one image that must agree; a flip of probability 1/2 escapes one time in 128.
 _READS = 8
 
+# Weights that are no masks or tables.
+_COMPUTED = (".weight", ".bias", ".running_mean", ".running_var")
+
 # Checkpoints of other people: heads of training only, counters of batch norm.
 _UNUSED_IN_INFERENCE = r"^auxiliary_head\.|\.num_batches_tracked$|^decode_head\.loss_|^ema_"
 
@@ -54,17 +57,22 @@ def file_digest(model: nn.Module) -> str | None:
 def check_weights(state_dict: Mapping[str, Tensor]) -> None:
     """Refuse weights that are not numbers: every logit behind them would be none either.
 
+    Only what is computed with must be finite: a mask may hold infinities.
+
     Raises:
-        CertificationError: Naming the keys of weights with NaN.
+        CertificationError: Naming the keys of weights with NaN or infinite values.
     """
-    bad = [
-        key
-        for key, value in state_dict.items()
-        if isinstance(value, Tensor) and value.is_floating_point() and value.isnan().any()
-    ]
+    bad = []
+    for key, value in state_dict.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            if value.isnan().any() or key.endswith(_COMPUTED):
+                bad.append(key)
     if bad:
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-        raise CertificationError(f"weights contain NaN: {', '.join(bad[:3])}{more}")
+        raise CertificationError(
+            f"weights contain NaN or infinite values: {', '.join(bad[:3])}{more}; the training "
+            "that wrote the checkpoint has diverged, or the file is damaged"
+        )
 
 
 def check_lipschitz_model(model: nn.Module) -> None:

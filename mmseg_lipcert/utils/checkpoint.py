@@ -98,10 +98,12 @@ def state_dict_of(checkpoint: Mapping[Any, Any], path: str | os.PathLike[str]) -
                 f"checkpoint {path}: {key} must be a tensor, it is a {type(value).__name__}; the "
                 "file must hold a state_dict, alone or under 'state_dict'"
             )
-        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+        nested = value.is_nested
+        if value.layout != torch.strided or value.is_quantized or value.is_meta or nested:
+            kind = "nested" if nested else value.layout
             raise UserError(
-                f"checkpoint {path}: {key} must be a dense tensor, it is {value.layout}, "
-                f"{value.dtype}, on {value.device}"
+                f"checkpoint {path}: {key} must be a dense tensor, it is {kind}, {value.dtype}, "
+                f"on {value.device}"
             )
     return {re.sub(r"^module\.", "", key): value for key, value in state.items()}
 

@@ -62,10 +62,17 @@ def test_weights_that_are_no_numbers_are_named():
     state = dict(nn.BatchNorm2d(3).state_dict())
     check_weights(state)
     state["bias"] = torch.tensor([0.0, float("nan"), 1.0])
-    with pytest.raises(CertificationError, match="weights contain NaN: bias"):
+    with pytest.raises(CertificationError, match="weights contain NaN or infinite values: bias"):
         check_weights(state)
-    with pytest.raises(CertificationError, match="weights contain NaN: bias"):
+    with pytest.raises(CertificationError, match="weights contain NaN or infinite values: bias"):
         check_checkpoint(nn.BatchNorm2d(3), state)
+
+
+def test_infinite_weights_are_named_and_masks_may_be_infinite():
+    infinite = torch.tensor([0.0, float("inf")])
+    check_weights({"attention_mask": infinite, "count": torch.tensor(1)})
+    with pytest.raises(CertificationError, match="infinite values: conv.weight"):
+        check_weights({"conv.weight": infinite})
 
 
 # PyTorch before 2.9 has only the older switches.

@@ -228,7 +228,7 @@ def test_an_incomplete_config(run, config_path, key):
 
 
 def test_missing_data(run):
-    with pytest.raises(CommandLineError, match="data of train_dataloader: .*absent/images"):
+    with pytest.raises(CommandLineError, match="dataset of train_dataloader .*absent/images"):
         run("--cfg-options", "train_dataloader.dataset.data_root=absent")
 
 
@@ -246,7 +246,7 @@ val_cfg = dict(type="ValLoop")
 val_evaluator = dict(type="IoUMetric")
 """
     )
-    with pytest.raises(CommandLineError, match="data of val_dataloader: .*absent/images"):
+    with pytest.raises(CommandLineError, match="dataset of val_dataloader .*absent/images"):
         run()
 
 
@@ -254,7 +254,7 @@ val_evaluator = dict(type="IoUMetric")
 def test_an_empty_dataset(run, serialize):
     for image in Path("data/images").iterdir():
         image.unlink()
-    with pytest.raises(CommandLineError, match="dataset of train_dataloader is empty"):
+    with pytest.raises(CommandLineError, match="dataset of train_dataloader has no images"):
         run("--cfg-options", f"train_dataloader.dataset.serialize_data={serialize}")
 
 

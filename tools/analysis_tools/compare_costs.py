@@ -13,13 +13,11 @@ import sys
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
-from mmengine.runner.checkpoint import CheckpointLoader
-from mmseg.registry import DATASETS, MODELS
+from mmseg.datasets import BaseSegDataset
 from prettytable import PrettyTable
 
 from mmseg_lipcert.certificates import entry_costs, flip_costs, worst_case
-from mmseg_lipcert.engine import check_state_dict
+from mmseg_lipcert.engine.loading import build_dataset, build_model, fill_model
 from mmseg_lipcert.lipschitz import matrix_norm_bound
 from mmseg_lipcert.models.segmentors import LipEncoderDecoder
 from mmseg_lipcert.utils.cli import CommandLineError, load_config
@@ -37,17 +35,13 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build(config: Config, checkpoint: str) -> tuple[torch.nn.Module, torch.utils.data.Dataset]:
+def build(config: Config, checkpoint: str) -> tuple[torch.nn.Module, BaseSegDataset]:
     """Build the trained model and the test dataset."""
-    with DefaultScope.overwrite_default_scope("mmseg"):
-        model = MODELS.build(config.model)
-        dataset = DATASETS.build(config.test_dataloader.dataset)
+    model = build_model(config)
     if not isinstance(model, LipEncoderDecoder):
         raise CommandLineError(f"{type(model).__name__} is not a LipEncoderDecoder")
-    state = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")["state_dict"]
-    check_state_dict(model, state)
-    model.load_state_dict(state)
-    return model.eval(), dataset
+    fill_model(model, checkpoint)
+    return model.eval(), build_dataset(config)
 
 
 @one_line_errors

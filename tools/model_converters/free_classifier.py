@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 import torch
-from mmengine.registry import DefaultScope
-from mmengine.runner.checkpoint import CheckpointLoader
-from mmseg.registry import MODELS
 
-from mmseg_lipcert.engine import check_state_dict
+from mmseg_lipcert.engine.loading import build_model, fill_model
 from mmseg_lipcert.utils.cli import CommandLineError, load_config
 from mmseg_lipcert.utils.failures import one_line_errors
 
@@ -31,15 +27,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Convert the checkpoint; the network computes the same logits before and after."""
     args = parse_args()
-    if not Path(args.checkpoint).is_file():
-        raise CommandLineError(f"checkpoint {args.checkpoint} does not exist")
-    with DefaultScope.overwrite_default_scope("mmseg"):
-        model = MODELS.build(load_config(args.config).model)
-    if getattr(model.decode_head, "free_classifier", True):
+    model = build_model(load_config(args.config))
+    if getattr(getattr(model, "decode_head", None), "free_classifier", True):
         raise CommandLineError(f"the decode head of {args.config} has no orthogonal classifier")
-    state = CheckpointLoader.load_checkpoint(args.checkpoint, map_location="cpu")["state_dict"]
-    check_state_dict(model, state)
-    model.load_state_dict(state)
+    fill_model(model, args.checkpoint)
+    state = model.state_dict()
     classifier = model.eval().network.decode_head.conv_seg.conv
     state = {key: value for key, value in state.items() if not key.startswith(HEAD)}
     state |= {HEAD + name: value.clone() for name, value in classifier.state_dict().items()}

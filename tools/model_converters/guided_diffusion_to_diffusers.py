@@ -17,6 +17,7 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from torch import Tensor
 
+from mmseg_lipcert.utils.checkpoint import read_weights
 from mmseg_lipcert.utils.cli import CommandLineError
 from mmseg_lipcert.utils.failures import one_line_errors
 
@@ -208,11 +209,9 @@ def main() -> None:
     """Convert the checkpoint."""
     args = parse_args()
     output = Path(args.output)
-    if not Path(args.checkpoint).is_file():
-        raise CommandLineError(f"checkpoint {args.checkpoint} does not exist")
     if output.exists():
         raise CommandLineError(f"{output} exists already")
-    state = torch.load(args.checkpoint, map_location="cpu", weights_only=True)
+    state = read_weights(args.checkpoint)
     blocks, converted = convert(state, args.head_channels)
     with torch.device("meta"):
         unet = UNet2DModel(**blocks.config(args.image_size, args.head_channels))

@@ -20,13 +20,13 @@ from pathlib import Path
 import torch
 from mmcv.cnn import ConvModule
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
-from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_lipcert.engine.loading import build_model
 from mmseg_lipcert.lipschitz import AuditError
 from mmseg_lipcert.models.backbones import LipNetEncoder
 from mmseg_lipcert.models.layers import AOCConv2d, AOCConvTranspose2d
+from mmseg_lipcert.utils.checkpoint import read_checkpoint, state_dict_of
 from mmseg_lipcert.utils.cli import CommandLineError, load_config
 from mmseg_lipcert.utils.failures import describe, one_line_errors
 
@@ -244,30 +244,20 @@ def spectral_layer(transposed: bool) -> type[nn.Module]:
     return torchlip.SpectralConvTranspose2d if transposed else torchlip.SpectralConv2d
 
 
-def read_checkpoint(path: Path) -> PublishedWeights:
+def published_weights(path: Path) -> PublishedWeights:
     """Read a state dict, saved alone or inside of a checkpoint, from one GPU or several."""
-    if not path.is_file():
-        raise CommandLineError(f"checkpoint {path} does not exist")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise CommandLineError(f"cannot read checkpoint {path}: {describe(error)}") from error
+    state = read_checkpoint(path)
     for name in ("state_dict", "model_state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(name), dict):
             state = state[name]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise CommandLineError(f"{path} holds no state dict of tensors")
+    state = state_dict_of(state, path)
     for key, value in state.items():
-        if not isinstance(key, str):
-            raise CommandLineError(f"{path}: the names of weights must be strings, got {key!r}")
-        plain = value.layout == torch.strided and not value.is_nested and not value.is_meta
-        if value.dtype not in FLOATS or not plain:
-            kind = "nested" if value.is_nested else value.layout
+        if value.dtype not in FLOATS:
             raise CommandLineError(
                 f"{key} of the checkpoint must be a dense tensor of floats (16 to 64 bits), got "
-                f"{value.dtype}, {kind}, on {value.device}"
+                f"{value.dtype}"
             )
-    return PublishedWeights({key.removeprefix("module."): value for key, value in state.items()})
+    return PublishedWeights(state)
 
 
 def normalization(args: argparse.Namespace, weights: PublishedWeights) -> dict[str, list[float]]:
@@ -375,12 +365,11 @@ def main() -> None:
     if output.exists():
         raise CommandLineError(f"{output} exists already; choose another folder")
     config = load_config(args.config)
-    weights = read_checkpoint(Path(args.checkpoint))
+    weights = published_weights(Path(args.checkpoint))
     size = Conversion(weights).size()
     normalized = normalization(args, weights)
     config = converted_config(config, weights, size, normalized)
-    with DefaultScope.overwrite_default_scope("mmseg"):
-        model = MODELS.build(config.model).eval()
+    model = build_model(config).eval()
     conversion = fill(model, weights)
     if weights.unread:
         raise CommandLineError(

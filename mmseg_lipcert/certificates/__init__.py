@@ -30,8 +30,7 @@ from .iou import dataset_worst_case_iou
 from .margins import entry_costs, flip_costs, predicted_labels
 from .metrics import METRICS, QUERIES
 from .queries import pixel_radius_map, robustness_radius, worst_case
-from .region import Region
-from .region_query import RegionQuery
+from .region import Region, RegionQuery
 from .regions import change_curve, fabrication_radii, vanishing_regions
 from .smoothing.binomial import required_draws, smoothing_radius
 from .smoothing.corrections import holm_threshold

@@ -11,7 +11,7 @@ from .frontier import attack_frontier, frontier_hull, prune_outward
 from .image_problem import ImageProblem, as_numbers
 from .knapsack import ShareProblem
 from .metrics import CLASS_METRICS, METRICS
-from .region_query import RegionQuery
+from .region import RegionQuery
 from .regions import curve_radii, problem_fabrication, problem_regions
 from .validation import check_class_index, check_eps, check_lipschitz, check_share
 

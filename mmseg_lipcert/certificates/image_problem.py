@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .attack_group import AttackGroup
@@ -17,14 +16,9 @@ from .margins import (
     predict_with_costs,
 )
 from .metrics import Metric
-from .selection import cheapest_cost, cheapest_items, reachable_items
-from .validation import (
-    check_classifier,
-    check_integer_map,
-    check_labels,
-    check_logits,
-    check_weights,
-)
+from .reachable import cheapest_cost, cheapest_items, reachable_items
+from .targets import Items, plain_number, read_target
+from .validation import check_classifier, check_logits
 
 
 class ImageProblem:
@@ -44,7 +38,6 @@ class ImageProblem:
 
     Attributes:
         num_classes: K, or 2 for a binary head.
-        has_classifier: Whether costs are those of features, in which a class may be unreachable.
         valid: Number of image pixels that count.
         correct: Number of them that are predicted correctly.
         intersection: ``(classes,)`` image pixels of a class that are predicted as it.
@@ -71,84 +64,19 @@ class ImageProblem:
         self._shape = tuple(logits.shape[1:])
         self._logits = flatten_logits(logits)
         self._classifier = classifier
-        self.has_classifier = classifier is not None
-        self._labels: Tensor | None = None
-        self._counts: Tensor | None = None
-        self._total: Tensor | None = None
-        self._unit: float = 1
-        target = target.to(logits.device)
-        if target.ndim == 3:
-            self._read_counts(target, logits.shape, weights)
-        else:
-            self._read_labels(target, logits.shape[1:], ignore_index, weights)
+        self._target = read_target(
+            target.to(logits.device), self._shape, self.num_classes, ignore_index, weights
+        )
         prediction = predict_with_costs(self._logits, classifier)
         self._label, self._flip, self._first, self._second = prediction
-        self._measure_areas()
-
-    def _read_labels(
-        self, target: Tensor, shape: torch.Size, ignore_index: int, weights: Tensor | None
-    ) -> None:
-        check_integer_map(target, tuple(shape), "target")
-        check_labels(target, self.num_classes, ignore_index)
-        target = target.flatten()
-        self._valid = target != ignore_index
-        if weights is not None:
-            check_weights(weights, tuple(shape))
-            total = weights.to(target.device).flatten().double()
-            self._valid &= total > 0
-            used = total[self._valid]
-            if used.numel() and used.min() == used.max():
-                # Equal weights change no ratio: the certificate stays exact.
-                self._unit = used[0].item()
-            else:
-                self._total = total
-        # One more label than there are classes marks what does not count.
-        dtype = torch.uint8 if self.num_classes < 255 else torch.int32
-        self._labels = target.masked_fill(~self._valid, self.num_classes).to(dtype)
-
-    def _read_counts(self, target: Tensor, shape: torch.Size, weights: Tensor | None) -> None:
-        if weights is not None:
-            raise ValueError("weights cannot be combined with label counts: scale the counts")
-        check_integer_map(target, (self.num_classes, *shape[1:]), "target (label counts)")
-        if (target < 0).any():
-            raise ValueError(f"label counts must be >= 0, got {target.min().item()}")
-        self._counts = target.flatten(1)
-        self._total = self._counts.sum(0).double()
-        self._valid = self._total > 0
-
-    def _measure_areas(self) -> None:
-        classes, size = self.num_classes, self.num_classes + 1
-        label = self._label.long()
-        if self._labels is not None:
-            total = self._total
-            index = self._labels.long() * size + label
-            confusion = torch.bincount(index, weights=total, minlength=size * size).cpu().numpy()
-            confusion = confusion.reshape(size, size)[:classes, :classes] * _number(self._unit)
-            self.intersection = confusion.diagonal().copy()
-            self.gt_area = confusion.sum(1)
-            self.pred_area = confusion.sum(0)
-        else:
-            chosen = self._counts.gather(0, label[None])[0].double()
-            hits = torch.bincount(label, weights=chosen, minlength=classes)
-            predicted = torch.bincount(label, weights=self._total, minlength=classes)
-            self.intersection = hits.long().cpu().numpy()
-            self.gt_area = self._counts.sum(1).cpu().numpy()
-            self.pred_area = predicted.long().cpu().numpy()
+        self.intersection, self.gt_area, self.pred_area = self._target.areas(self._label)
         self.valid = self.gt_area.sum().item()
         self.correct = self.intersection.sum().item()
 
-    def _hits(self, class_index: int) -> tuple[Tensor, Tensor | None]:
-        """Logit pixels with image pixels of a class, and how many (None: the unit)."""
-        if self._labels is not None:
-            return self._labels == class_index, self._total
-        return self._counts[class_index] > 0, self._counts[class_index].double()
-
-    def _others(self, class_index: int) -> tuple[Tensor, Tensor | None]:
-        """Logit pixels with image pixels of other classes, and how many (None: the unit)."""
-        if self._labels is not None:
-            return self._valid & (self._labels != class_index), self._total
-        others = self._total - self._counts[class_index]
-        return others > 0, others
+    @property
+    def has_classifier(self) -> bool:
+        """Whether costs are those of features, in which a class may be unreachable."""
+        return self._classifier is not None
 
     def _group(
         self,
@@ -158,7 +86,7 @@ class ImageProblem:
         measure: Callable[[Tensor], Tensor],
         limit: float,
     ) -> AttackGroup:
-        unit = self._unit
+        unit = self._target.unit
         if profits is not None:
             used = profits[mask]
             if used.numel() == 0 or used.min() == used.max():
@@ -168,19 +96,16 @@ class ImageProblem:
             return AttackGroup(costs, unit)
         return AttackGroup(costs, gains, cheapest_cost(lower, mask, measure))
 
-    def _flip_group(self, mask: Tensor, profits: Tensor | None, limit: float) -> AttackGroup:
-        return self._group(self._flip, mask, profits, lambda chosen: self._flip[chosen], limit)
+    def _flip_group(self, items: Items, limit: float) -> AttackGroup:
+        return self._group(self._flip, *items, lambda chosen: self._flip[chosen], limit)
 
     def all_pixels(self, limit: float = math.inf) -> AttackGroup:
         """Every valid pixel: what it costs to change the prediction (stability)."""
-        return self._flip_group(self._valid, self._total, limit)
+        return self._flip_group(self._target.valid, limit)
 
     def correct_pixels(self, limit: float = math.inf) -> AttackGroup:
         """Correct pixels: what it costs to make them wrong (pixel accuracy)."""
-        if self._labels is not None:
-            return self._flip_group(self._labels == self._label, self._total, limit)
-        counts = self._counts.gather(0, self._label.long()[None])[0].double()
-        return self._flip_group(counts > 0, counts, limit)
+        return self._flip_group(self._target.agreeing(self._label), limit)
 
     def true_positives(self, class_index: int, limit: float = math.inf) -> AttackGroup:
         """True positives of a class: what it costs to break them.
@@ -188,8 +113,8 @@ class ImageProblem:
         A cell of mixed labels gains its pixels of the class; its other pixels, which would leave
         the false positives, are not credited to the defender.
         """
-        mask, profits = self._hits(class_index)
-        return self._flip_group(mask & (self._label == class_index), profits, limit)
+        mask, profits = self._target.labeled(class_index)
+        return self._flip_group(Items(mask & (self._label == class_index), profits), limit)
 
     def true_negatives(self, class_index: int, limit: float = math.inf) -> AttackGroup:
         """True negatives of a class: what it costs to turn them into false positives.
@@ -197,7 +122,7 @@ class ImageProblem:
         A cell of mixed labels gains its pixels of other classes; its pixels of the class, which
         would become true positives, are not credited to the defender.
         """
-        mask, profits = self._others(class_index)
+        mask, profits = self._target.others(class_index)
         mask = mask & (self._label != class_index)
         lower, measure = self._entry(class_index)
         return self._group(lower, mask, profits, measure, limit)
@@ -212,7 +137,7 @@ class ImageProblem:
             count: How many, at least 1; fewer are returned when there are fewer.
             where: Boolean ``(H, W)``: the only logit pixels that are considered.
         """
-        mask = self._others(class_index)[0] & (self._label != class_index)
+        mask = self._target.others(class_index).mask & (self._label != class_index)
         if where is not None:
             mask &= where.to(mask.device).flatten()
         lower, measure = self._entry(class_index)
@@ -266,16 +191,11 @@ class ImageProblem:
 
     def typical_cost(self) -> float:
         """Mean of the finite flip costs of the valid pixels, or 1 when it is 0."""
-        costs = self._flip[self._valid & self._flip.isfinite()]
+        costs = self._flip[self._target.valid.mask & self._flip.isfinite()]
         mean = costs.mean().item() if costs.numel() else 0.0
         return mean or 1.0
 
 
-def _number(value: float) -> float:
-    """Whole numbers as int, so that counts of pixels stay integers."""
-    return int(value) if float(value).is_integer() else value
-
-
 def as_numbers(values: np.ndarray | list) -> list:
     """Plain Python numbers, whole ones as int, for JSON."""
-    return [_number(v) for v in np.asarray(values).tolist()]
+    return [plain_number(v) for v in np.asarray(values).tolist()]

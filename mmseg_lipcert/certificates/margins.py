@@ -1,11 +1,11 @@
 """From logits to what it costs to change them: flip costs and entry costs of every pixel."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .prediction import Prediction
 from .validation import check_class_index, check_classifier, check_logits, check_norm
 
 # Pixels per chunk: large enough for two threads, small enough for the cache and for a float64
@@ -14,6 +14,22 @@ _CHUNK = 1 << 17
 _PROJECTION_CHUNK = 1 << 14
 # Relative step below which the projection has converged; the cost depends on its square.
 _NEWTON_STOP = 1e-12
+
+
+class Prediction(NamedTuple):
+    """Labels and margins of N pixels.
+
+    Attributes:
+        label: ``(N,)`` predicted classes, uint8 (int32 above 255 classes).
+        flip: ``(N,)`` float64 l2 costs of changing them.
+        first: ``(N,)`` largest logit.
+        second: ``(N,)`` second largest logit (the only one of a binary head).
+    """
+
+    label: Tensor
+    flip: Tensor
+    first: Tensor
+    second: Tensor
 
 
 def flatten_logits(logits: Tensor) -> Tensor:

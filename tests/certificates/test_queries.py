@@ -273,7 +273,7 @@ def test_only_what_a_budget_reaches_is_selected_without_changing_the_answer(monk
         ]
 
     selected = answers()
-    monkeypatch.setattr("mmseg_lipcert.certificates.selection._DIRECT", 10**9)
+    monkeypatch.setattr("mmseg_lipcert.certificates.reachable._DIRECT", 10**9)
     for ours, full in zip(selected, answers(), strict=True):
         assert ours == pytest.approx(full, abs=1e-12)
 
@@ -282,9 +282,9 @@ def test_bad_samples_only_cost_time(monkeypatch):
     logits = torch.randn(4, 40, 60)
     target = logits.argmax(0)
     expected = worst_case(logits, target, "iou", [0.5, 4.0], 1.0, class_index=1)
-    monkeypatch.setattr("mmseg_lipcert.certificates.selection._DIRECT", 10)
+    monkeypatch.setattr("mmseg_lipcert.certificates.reachable._DIRECT", 10)
     monkeypatch.setattr(
-        "mmseg_lipcert.certificates.selection._first_guess", lambda *arguments: 1e-9
+        "mmseg_lipcert.certificates.reachable._first_guess", lambda *arguments: 1e-9
     )
     assert torch.equal(worst_case(logits, target, "iou", [0.5, 4.0], 1.0, class_index=1), expected)
 

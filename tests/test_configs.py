@@ -68,6 +68,8 @@ def test_smoothing_config_wraps_the_model_as_it_is(path, mmseg_scope):
 def test_noise_comes_last_in_training(path):
     types = [transform.type for transform in Config.fromfile(path).train_pipeline]
     assert ("AddGaussianNoise" in types) == ("noise" in path.stem)
+    if "Denoise" in types:
+        assert types.pop(types.index("AddGaussianNoise") + 1) == "Denoise"
     if "AddGaussianNoise" in types:
         assert types[-2:] == ["AddGaussianNoise", "PackSegInputs"]
 

@@ -7,6 +7,7 @@ from mmseg_lipcert.datasets.transforms import (
     AddGaussianNoise,
     CheckedRandomCrop,
     CheckLabels,
+    Denoise,
     LoadCheckedAnnotations,
     LoadCheckedImage,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "CamVidDataset",
     "CheckLabels",
     "CheckedRandomCrop",
+    "Denoise",
     "KvasirSegDataset",
     "LoadCheckedAnnotations",
     "LoadCheckedImage",

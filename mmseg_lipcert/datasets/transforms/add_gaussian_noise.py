@@ -15,7 +15,7 @@ class AddGaussianNoise(BaseTransform):
     the last transform that changes pixels: photometric and geometric ones change the noise.
     Source: Cohen et al., "Certified Adversarial Robustness via Randomized Smoothing", 2019.
 
-    Required keys: ``img``. Modified keys: ``img``.
+    Required keys: ``img``. Modified keys: ``img``. Added keys: ``noise_sigma``, what was drawn.
 
     Args:
         sigma (float | Sequence[float]): Standard deviation for images in [0, 1], or the range
@@ -39,6 +39,7 @@ class AddGaussianNoise(BaseTransform):
         image = results["img"].astype(np.float32)
         noise = np.random.standard_normal(image.shape).astype(np.float32)
         results["img"] = image + np.float32(255 * sigma) * noise
+        results["noise_sigma"] = sigma
         return results
 
     def __repr__(self) -> str:

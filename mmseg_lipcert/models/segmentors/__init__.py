@@ -1,6 +1,7 @@
 """Segmentors whose predictions carry what a certificate needs."""
 
 from .base_classifier import BaseClassifier
+from .exported_segmentor import ExportedSegmentor
 from .foreign_segmentor import ForeignSegmentor
 from .lip_encoder_decoder import LipEncoderDecoder
 from .native_logits import NativeLogits
@@ -13,6 +14,7 @@ from .test_pipeline import split_test_pipeline
 __all__ = [
     "BaseClassifier",
     "DependentDrawsError",
+    "ExportedSegmentor",
     "ForeignSegmentor",
     "LipEncoderDecoder",
     "NativeLogits",

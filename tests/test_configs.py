@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmseg.registry import MODELS
+from mmengine.runner import get_priority
+from mmseg.registry import HOOKS, MODELS
 
 from mmseg_lipcert.utils import register_packages
 
@@ -97,7 +98,12 @@ def test_denoiser_config_names_a_denoiser(path, monkeypatch):
 def test_a_denoiser_trains_on_crops_of_its_size_without_labels(path, mmseg_scope):
     config = Config.fromfile(path)
     assert config.custom_imports.imports == ["mmseg_lipcert.registration"]
-    assert config.crop_size == (MODELS.build(config.model).crop,) * 2
+    model = MODELS.build(config.model)
+    assert config.crop_size == (model.crop,) * 2
+    average, export = (HOOKS.build(hook) for hook in config.custom_hooks)
+    assert MODELS.build(average.ema_cfg, default_args=dict(model=model)).momentum == 0.002
+    # The average has to be in the checkpoint before it is exported from there.
+    assert get_priority(average.priority) < get_priority(export.priority)
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
         pipeline = loader.dataset.pipeline
         assert all("Annotation" not in step.type and "Label" not in step.type for step in pipeline)

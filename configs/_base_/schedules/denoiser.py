@@ -20,6 +20,6 @@ default_hooks = dict(
     sampler_seed=dict(type="DistSamplerSeedHook"),
 )
 custom_hooks = [
-    dict(type="EMAHook", ema_type="ExpMomentumEMA", momentum=0.002, gamma=100),
+    dict(type="EMAHook", ema_type="MomentumAnnealingEMA", momentum=0.002, gamma=10),
     dict(type="ExportDenoiserHook", half=True),
 ]

@@ -36,6 +36,18 @@ OPERATIONS = (
     "bilinear",
     "mean",
     "centering",
+    "choice by a mask",
+    "fill by a mask",
+    "adaptive max pool",
+    "softplus",
+    "logsumexp",
+    "largest",
+    "top",
+    "antialiased",
+    "nearest",
+    "shift",
+    "roll",
+    "contraction",
 )
 
 
@@ -115,6 +127,38 @@ class RandomGraph(nn.Module):
             return [x.mean(1 + choice % 3, keepdim=True) + x]
         if operation == "centering":
             return [x - x.mean((2, 3), keepdim=True)]
+        if operation in ("choice by a mask", "fill by a mask"):
+            mask = self.weight(index, *x.shape[1 + choice % 3 :]) > 0
+            if operation == "fill by a mask":
+                return [x.masked_fill(mask, 0.5)]
+            return [torch.where(mask, x, (1 + choice) * x.flip(1 + choice % 3))]
+        if operation == "adaptive max pool":
+            return [F.adaptive_max_pool2d(x, (1 + choice % 3, 2))]
+        if operation == "softplus":
+            return [F.softplus(x, beta=0.5 + choice)]
+        if operation == "logsumexp":
+            return [x.logsumexp((1, 3) if choice % 2 else (2,), keepdim=True)]
+        if operation == "largest":
+            return [x.amax((1, 2), keepdim=True) if choice % 2 else x.amin(3, keepdim=True)]
+        if operation == "top":
+            dim = 1 + choice % 3
+            return [x.topk((x.shape[dim] + 1) // 2, dim, largest=choice < 3).values]
+        if operation == "antialiased" and min(height, width) > 1:
+            mode = "bicubic" if choice % 2 else "bilinear"
+            return [F.interpolate(x, size=(2, 3 + choice), mode=mode, antialias=True)]
+        if operation == "nearest":
+            return (
+                [F.interpolate(x, scale_factor=(0.6, 1.7), mode="nearest")] if height > 1 else [x]
+            )
+        if operation == "shift" and channels > 1 and min(height, width) > 1:
+            pads = ((1, -1, 0, 0), (-1, 1, 0, 0), (0, 0, 1, -1), (0, 0, -1, 1))[choice % 4]
+            return [torch.cat([F.pad(x[:, :1], pads), x[:, 1:]], 1)]
+        if operation == "roll":
+            return [torch.cat([x[:, : channels // 2], x[:, channels // 2 :].roll(1, 2)], 1)]
+        if operation == "contraction":
+            matrix = torch.linalg.qr(self.weight(index, channels, channels)).Q
+            scales = self.weight(index + 1, channels).sigmoid()
+            return [F.conv2d(x, (matrix * scales)[:, :, None, None])]
         return [x]
 
 

@@ -18,6 +18,7 @@ from mmseg.registry import DATASETS, MODELS
 from mmseg_lipcert.certificates import worst_case
 from mmseg_lipcert.engine import CertificationError
 from mmseg_lipcert.evaluation.metrics import LipschitzCertificateMetric
+from mmseg_lipcert.models.segmentors import LipEncoderDecoder
 from mmseg_lipcert.report import CERTIFICATE_SCHEMA
 from mmseg_lipcert.utils.cli import CommandLineError
 
@@ -163,6 +164,25 @@ def test_resume_gives_the_same_certificate(finished, project, tmp_path, test_too
     assert len([line for line in lines.read_text().splitlines() if line]) == 4, "nothing redone"
     test_tool(*arguments, "--resume")
     assert without_times(certificate(out)) == without_times(resumed)
+
+
+def test_an_answer_that_changes_during_the_run_voids_it(project, tmp_path, test_tool, monkeypatch):
+    predict = LipEncoderDecoder.predict
+
+    def drifting(self, inputs, data_samples):
+        samples = predict(self, inputs, data_samples)
+        with torch.no_grad():
+            next(self.network.parameters()).mul_(1.01)
+        return samples
+
+    arguments = [project.config, project.checkpoint, "--certify", "--out", tmp_path / "out"]
+    monkeypatch.setattr(LipEncoderDecoder, "predict", drifting)
+    with pytest.raises(CommandLineError, match="answer to the same input has changed"):
+        test_tool(*arguments)
+    assert not (tmp_path / "out" / "certificate.json").exists()
+    monkeypatch.undo()
+    with pytest.raises(CommandLineError, match="is void: .* has changed"):
+        test_tool(*arguments, "--resume")
 
 
 def test_images_that_changed_are_not_resumed(project, tmp_path, test_tool):

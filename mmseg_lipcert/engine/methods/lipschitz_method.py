@@ -3,17 +3,18 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import is_main_process
+from mmengine.dist import all_gather_object, is_main_process
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from mmseg_lipcert.certificates import vanishing_regions
 from mmseg_lipcert.evaluation.metrics import LipschitzCertificateMetric, is_resized
+from mmseg_lipcert.lipschitz import AuditError
 from mmseg_lipcert.report import build_lipschitz_certificate, certificate_json
 from mmseg_lipcert.visualization import save_curve_figure
 
@@ -75,6 +76,21 @@ class LipschitzMethod(CertificationMethod):
                 )
         if first and not (self.store.folder / "audit.json").exists():
             self._audit(data_batch)
+
+    def begin(self, void: Callable[[str], None]) -> None:
+        """Keep what voids the folder."""
+        self._void = void
+
+    def finish(self) -> None:
+        """Run the network again at the first image of each process: one map gives one answer."""
+        reason = None
+        try:
+            self.model.require_unchanged()
+        except AuditError as error:
+            reason = str(error)
+        if reason := next(filter(None, all_gather_object(reason)), None):
+            self._void(reason)
+            raise AuditError(reason)
 
     def maps(self, sample: BaseDataElement) -> dict[str, np.ndarray]:
         """Prediction, and radius of each pixel rounded down to float16."""

@@ -7,6 +7,7 @@ from mmseg.structures import SegDataSample
 from mmseg_lipcert.engine import CertificationError
 from mmseg_lipcert.engine.methods import LipschitzMethod
 from mmseg_lipcert.evaluation.metrics import LipschitzCertificateMetric
+from mmseg_lipcert.lipschitz import AuditError
 
 
 def method(model=None, fp16=False, **options):
@@ -53,6 +54,22 @@ def test_the_model_carries_its_bound_from_now_on():
     model = SimpleNamespace(lipschitz_bound=lambda size: 1.0, attach_bound=False)
     method(model=model)
     assert model.attach_bound
+
+
+def test_an_answer_that_changes_voids_the_certification():
+    def changed():
+        raise AuditError("the answer has changed")
+
+    model = SimpleNamespace(lipschitz_bound=lambda size: 1.0, require_unchanged=changed)
+    reasons = []
+    certification = method(model=model)
+    certification.begin(reasons.append)
+    with pytest.raises(AuditError, match="the answer has changed"):
+        certification.finish()
+    assert reasons == ["the answer has changed"]
+    model.require_unchanged = lambda: None
+    certification.finish()
+    assert len(reasons) == 1
 
 
 def batch(dtype=torch.uint8, resized=False):

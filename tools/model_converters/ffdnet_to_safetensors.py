@@ -7,16 +7,15 @@ only: no code that a .pth can carry is run.
 from __future__ import annotations
 
 import argparse
-import pickle
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from mmseg_lipcert.models.denoisers.ffdnet_denoiser import FFDNetDenoiser
+from mmseg_lipcert.utils.checkpoint import read_checkpoint, state_dict_of
 from mmseg_lipcert.utils.failures import one_line_errors
 from mmseg_lipcert.utils.user_error import UserError
 
@@ -27,16 +26,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: If the file holds anything else than weights.
     """
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise UserError(
-            f"{path} cannot be read as weights without running code in it: {error}"
-        ) from error
-    loaded = loaded.get("params", loaded) if isinstance(loaded, dict) else loaded
-    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise UserError(f"{path} holds no weights by name")
-    return {key.removeprefix("module."): v.contiguous() for key, v in loaded.items()}
+    loaded = read_checkpoint(path)
+    weights = state_dict_of({"state_dict": loaded.get("params", loaded)}, path)
+    return {key: value.contiguous() for key, value in weights.items()}
 
 
 @one_line_errors

@@ -8,6 +8,8 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_lipcert.utils.checkpoint import read_weights
+
 from .base_denoiser import BaseDenoiser
 
 
@@ -77,9 +79,4 @@ def _load(path: Path) -> dict[str, Tensor]:
             f"there is no {path}. Nothing is downloaded: fetch the denoisers that "
             "github.com/microsoft/denoised-smoothing links to, and give their checkpoint.pth.tar"
         )
-    loaded = torch.load(path, map_location="cpu", weights_only=True)
-    weights = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
-        raise ValueError(f"{path} holds no state dict")
-    # Networks trained on several GPUs carry the prefix of their wrapper.
-    return {key.removeprefix("module."): value for key, value in weights.items()}
+    return read_weights(path)

@@ -12,6 +12,10 @@ from diffusers import UNet2DModel
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mmseg_lipcert.utils.checkpoint import read_weights
+from mmseg_lipcert.utils.failures import blame
+from mmseg_lipcert.utils.user_error import UserError
+
 from .one_step import patch_size
 
 _NAME = "diffusion_pytorch_model"
@@ -30,7 +34,8 @@ def load_unet(path: Path, dtype: torch.dtype) -> UNet2DModel:
     Raises:
         FileNotFoundError: If something is missing; the message says what, and what to fetch.
         ValueError: If the model is of another kind.
-        RuntimeError: If the weights do not fit the configuration exactly.
+        UserError: If a file is damaged, or the weights do not fit the configuration exactly or
+            are not finite.
     """
     if path.suffix == ".safetensors":
         folder = path.parent
@@ -44,17 +49,21 @@ def load_unet(path: Path, dtype: torch.dtype) -> UNet2DModel:
             "one with tools/train.py and a config of configs/denoiser, or convert one with "
             "tools/model_converters/guided_diffusion_to_diffusers.py"
         )
-    config = json.loads(file.read_text(encoding="utf-8"))
+    config = _read_json(file)
     _check_config(path, config)
     # Built without memory: large models would otherwise be initialized at random first.
-    with torch.device("meta"):
+    with torch.device("meta"), blame(f"{file} describes no UNet2DModel"):
         unet = UNet2DModel.from_config(config)
     # Copied out of the mapped file, whose alignment would decide how sums are rounded.
     weights = {
         _current_name(key): value.to(dtype, copy=True)
         for key, value in _weights(path, folder).items()
     }
-    unet.load_state_dict(weights, assign=True)
+    try:
+        unet.load_state_dict(weights, assign=True)
+    except RuntimeError as error:
+        problems = " ".join(str(error).split())[:300]
+        raise UserError(f"the weights of {path} do not fit {file}: {problems}") from error
     return unet.eval().requires_grad_(False)
 
 
@@ -63,12 +72,13 @@ def load_scheduler_config(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If there is none.
+        UserError: If it is not one object in JSON.
     """
     folder = path.parent if path.suffix == ".safetensors" else path
     for place in (folder / "scheduler", folder.parent / "scheduler", folder):
         file = place / "scheduler_config.json"
         if file.is_file():
-            return json.loads(file.read_text(encoding="utf-8"))
+            return _read_json(file)
     raise FileNotFoundError(
         f"{path} has no scheduler/scheduler_config.json; fetch it too, or give "
         "scheduler=dict(_class_name='DDPMScheduler', ...) as the model was trained"
@@ -90,28 +100,50 @@ def _check_config(path: Path, config: dict[str, Any]) -> None:
 
 
 def _weights(path: Path, folder: Path) -> dict[str, Tensor]:
+    weights = {}
+    for file in _weight_files(path, folder):
+        if not file.is_file():
+            raise FileNotFoundError(f"there is no {file}")
+        if file.suffix == ".bin":
+            weights |= read_weights(file)
+        else:
+            with blame(f"{file} is cut off, damaged or no safetensors file: fetch it again"):
+                weights |= load_file(file)
+    for key, value in weights.items():
+        if not value.is_floating_point() or not value.isfinite().all():
+            raise UserError(
+                f"{path}: {key} must hold finite floats, it is {value.dtype}"
+                f"{' with NaN or infinite values' if value.is_floating_point() else ''}"
+            )
+    return weights
+
+
+def _weight_files(path: Path, folder: Path) -> list[Path]:
     if path.suffix == ".safetensors":
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no {path}")
-        return load_file(path)
+        return [path]
     # The first one that exists; half precision only where there is nothing better.
     for name in (_NAME, f"{_NAME}.fp16", f"{_NAME}.bf16"):
         if (folder / f"{name}.safetensors").is_file():
-            return load_file(folder / f"{name}.safetensors")
+            return [folder / f"{name}.safetensors"]
         index = folder / f"{name}.safetensors.index.json"
         if index.is_file():
-            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-            return {
-                key: value
-                for shard in sorted(shards)
-                for key, value in load_file(folder / shard).items()
-            }
+            with blame(f"{index} lists no files of weights (weight_map)"):
+                shards = set(_read_json(index)["weight_map"].values())
+                return [folder / shard for shard in sorted(shards)]
     pickled = folder / f"{_NAME}.bin"
     if pickled.is_file():
-        return torch.load(pickled, map_location="cpu", weights_only=True)
+        return [pickled]
     raise FileNotFoundError(
         f"{folder} has a configuration but no weights: fetch {_NAME}.safetensors too"
     )
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    with blame(f"{file} is no JSON: fetch it again"):
+        content = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or not content:
+        raise UserError(f"{file} must hold one object {{...}} of settings, got {content!r:.60}")
+    return content
 
 
 def _current_name(key: str) -> str:

@@ -11,6 +11,14 @@ from .resize_strategy import ResizeStrategy
 from .resolution_strategy import ResolutionStrategy
 from .tile_strategy import TileStrategy
 
+# Options of each strategy.
+_OPTIONS = dict(
+    native=(),
+    tile=("size", "overlap", "max_batch"),
+    resize=("size", "keep_aspect", "corrected"),
+    area=("size", "overlap", "max_batch", "factor"),
+)
+
 
 def build_strategy(
     name: str,
@@ -28,11 +36,16 @@ def build_strategy(
 
     Raises:
         ValueError: If the name is unknown, or the strategy needs a size and has none that the
-            network can take.
-        TypeError: If the strategy has no such option.
+            network can take, or it has no such option.
     """
-    if name not in ("tile", "native", "resize", "area"):
+    if name not in _OPTIONS:
         raise ValueError(f"strategy must be 'tile', 'native', 'resize' or 'area', got {name!r}")
+    unknown = ", ".join(set(options) - set(_OPTIONS[name]))
+    if unknown:
+        raise ValueError(
+            f"strategy {name!r} takes {', '.join(_OPTIONS[name]) or 'no options'}, not {unknown} "
+            "(strategy_options)"
+        )
     options = dict(options)
     if name == "native":
         return NativeStrategy(divisor, **options)

@@ -4,6 +4,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_lipcert.models.denoisers.dncnn_denoiser import dncnn
+from mmseg_lipcert.utils.user_error import UserError
 
 
 class Published(nn.Module):
@@ -61,13 +62,13 @@ def test_a_missing_file_says_what_to_fetch(tmp_path):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ([1, 2], "holds no state dict"),
-        (dict(epoch=3), "holds no state dict"),
+        ([1, 2], "holds a list, no state_dict"),
+        (dict(epoch=3), "epoch must be a tensor, it is a int"),
         (dict(a=torch.zeros(3)), "holds no DnCNN: 0 convolutions"),
         (nn.Sequential(nn.Conv2d(1, 8, 3), nn.Conv2d(8, 1, 3)).state_dict(), "2 layers for RGB"),
     ],
 )
 def test_other_files_are_refused(tmp_path, weights, message):
     torch.save(weights, tmp_path / "file.pth")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((UserError, ValueError), match=message):
         build(tmp_path / "file.pth")

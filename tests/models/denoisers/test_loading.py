@@ -7,6 +7,8 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 from mmseg_lipcert.models.denoisers import DiffusersDenoiser
+from mmseg_lipcert.utils.failures import user_line
+from mmseg_lipcert.utils.user_error import UserError
 
 WEIGHTS = "diffusion_pytorch_model"
 
@@ -115,7 +117,7 @@ def test_weights_that_do_not_fit_are_refused(copy):
     weights = load_file(file)
     weights.pop("conv_in.weight")
     save_file(weights, file)
-    with pytest.raises(RuntimeError, match="conv_in.weight"):
+    with pytest.raises(UserError, match="do not fit .*config.json.*conv_in.weight"):
         DiffusersDenoiser(copy)
 
 
@@ -134,3 +136,114 @@ def test_models_of_another_kind_are_refused(copy, change, message):
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(ValueError, match=message):
         DiffusersDenoiser(copy)
+
+
+def edit_weights(change):
+    def apply(folder):
+        file = folder / f"unet/{WEIGHTS}.safetensors"
+        weights = load_file(file)
+        change(weights)
+        save_file(weights, file)
+
+    return apply
+
+
+def write(name, content):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def cut(folder):
+    file = folder / f"unet/{WEIGHTS}.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def change_config(**change):
+    def apply(folder):
+        file = folder / "unet/config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | change))
+
+    return apply
+
+
+class Trap:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+DAMAGES = {
+    "cut": (cut, "safetensors is cut off, damaged or no safetensors file: fetch it again"),
+    "empty": (write(f"unet/{WEIGHTS}.safetensors", b""), "safetensors is cut off, damaged"),
+    "page": (write(f"unet/{WEIGHTS}.safetensors", b"<html>"), "safetensors is cut off, damaged"),
+    "additional": (
+        edit_weights(lambda w: w.update(extra=torch.zeros(1))),
+        "do not fit .*config.json: .*extra",
+    ),
+    "misshapen": (
+        edit_weights(lambda w: w.update({"conv_in.bias": torch.zeros(3)})),
+        "do not fit .*config.json: .*conv_in.bias",
+    ),
+    "nan": (
+        edit_weights(lambda w: w["conv_in.bias"].fill_(torch.nan)),
+        "conv_in.bias must hold finite floats, it is torch.float32 with NaN",
+    ),
+    "integers": (
+        edit_weights(lambda w: w.update({"conv_in.bias": w["conv_in.bias"].int()})),
+        "conv_in.bias must hold finite floats, it is torch.int32",
+    ),
+    "config list": (write("unet/config.json", b"[1]"), r"config.json must hold one object.*\[1\]"),
+    "config empty": (write("unet/config.json", b""), "config.json is no JSON: fetch it again"),
+    "config of nothing": (write("unet/config.json", b"{}"), "config.json must hold one object"),
+    "config types": (
+        change_config(block_out_channels="wide"),
+        "config.json describes no UNet2DModel",
+    ),
+    "scheduler list": (
+        write("scheduler/scheduler_config.json", b"[]"),
+        "scheduler_config.json must hold one object",
+    ),
+    "scheduler types": (
+        write(
+            "scheduler/scheduler_config.json",
+            b'{"_class_name": "DDPMScheduler", "num_train_timesteps": "many"}',
+        ),
+        "scheduler DDPMScheduler cannot be used",
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_folder_is_one_line(copy, damage, message):
+    damage(copy)
+    with pytest.raises((UserError, ValueError), match=message) as raised:
+        DiffusersDenoiser(copy)
+    assert user_line(raised.value) is not None
+
+
+@pytest.mark.parametrize(
+    "index", [b"{}", b'{"weight_map": 3}', b'{"weight_map": {"a": "no.file"}}']
+)
+def test_a_wrong_list_of_weights_is_named(copy, index):
+    (copy / f"unet/{WEIGHTS}.safetensors").unlink()
+    (copy / f"unet/{WEIGHTS}.safetensors.index.json").write_bytes(index)
+    with pytest.raises((UserError, FileNotFoundError), match="index.json|there is no .*no.file"):
+        DiffusersDenoiser(copy)
+
+
+def test_pickled_weights_run_no_code(copy, tmp_path):
+    (copy / f"unet/{WEIGHTS}.safetensors").unlink()
+    torch.save(Trap(tmp_path / "sprung"), copy / f"unet/{WEIGHTS}.bin")
+    with pytest.raises(UserError, match="no code of a checkpoint is ever run"):
+        DiffusersDenoiser(copy)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_an_unknown_option_of_the_strategy_is_named(model_folder):
+    with pytest.raises(
+        ValueError, match="strategy 'tile' takes size, overlap, max_batch, not tile"
+    ):
+        DiffusersDenoiser(model_folder, strategy_options=dict(tile=8))

@@ -150,7 +150,7 @@ def test_wrong_options_are_refused(name, size, options, message):
 
 
 def test_options_of_other_strategies_are_refused():
-    with pytest.raises(TypeError, match="overlap"):
+    with pytest.raises(ValueError, match="'native' takes no options, not overlap"):
         build_strategy("native", 16, 4, dict(overlap=4))
 
 

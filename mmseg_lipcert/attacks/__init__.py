@@ -14,8 +14,9 @@ from .apgd import apgd
 from .attack_run import AttackRun
 from .attack_settings import AttackSettings
 from .attack_store import AttackStore
+from .attack_summary import attack_summary
 from .ball import Ball
-from .catalog import ATTACKS, DEFAULT_ATTACKS, Attack, attack_accuracy, strongest
+from .catalog import ATTACKS, DEFAULT_ATTACKS, Attack, attack_accuracy
 from .counts import label_counts, refuted
 from .exact_segmentor import ExactSegmentor
 from .found import Found
@@ -32,7 +33,6 @@ from .objectives import (
 from .pgd import pgd
 from .segmentor_logits import SegmentorLogits
 from .smoothed_logits import SmoothedLogits
-from .summary import attack_summary
 
 __all__ = [
     "ATTACKS",
@@ -60,5 +60,4 @@ __all__ = [
     "minimal_norm",
     "pgd",
     "refuted",
-    "strongest",
 ]

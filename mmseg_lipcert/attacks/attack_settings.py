@@ -3,9 +3,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmseg_lipcert.certificates.validation import check_eps, check_share
-from mmseg_lipcert.utils.rounding import check_distinct
-
+from ..certificates.validation import check_eps, check_share
+from ..utils.rounding import check_distinct
 from .catalog import ATTACKS, DEFAULT_ATTACKS
 
 

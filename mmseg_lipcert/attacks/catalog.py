@@ -107,12 +107,3 @@ def _run(
 ) -> Found:
     objective = attack.objective(target, ignore_index)
     return attack.descent(logits_of, images, objective, ball, steps)
-
-
-def strongest(found: Sequence[Found]) -> Found:
-    """The best perturbation of each image among those of several attacks."""
-    best = Found(found[0].delta, found[0].score, found[0].loss)
-    for other in found[1:]:
-        # Losses of different objectives do not compare: only the score counts.
-        best.keep(other.delta, other.score, best.loss)
-    return best

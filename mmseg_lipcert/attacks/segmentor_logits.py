@@ -8,7 +8,7 @@ from mmengine.structures import BaseDataElement
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from mmseg_lipcert.certificates.cells import cell_indices
+from ..certificates.cells import cell_indices
 
 # Binary heads of MMSegmentation give probabilities: float32 cannot tell larger ones from 1.
 _SURE = 1 - 1e-6

@@ -29,7 +29,7 @@ from .image_entry import image_entry
 from .iou import dataset_worst_case_iou
 from .margins import entry_costs, flip_costs, predicted_labels
 from .metrics import METRICS, QUERIES
-from .queries import pixel_radius_map, robustness_radius, worst_case
+from .queries import robustness_radius, worst_case
 from .region import Region, RegionQuery
 from .regions import change_curve, fabrication_radii, vanishing_regions
 from .smoothing.binomial import required_draws, smoothing_radius
@@ -56,7 +56,6 @@ __all__ = [
     "holm_threshold",
     "image_entry",
     "metric_level_bound",
-    "pixel_radius_map",
     "predicted_labels",
     "radius_map",
     "required_draws",

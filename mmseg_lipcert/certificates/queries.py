@@ -1,4 +1,4 @@
-"""The two questions of every metric on one image, and the radius of every pixel."""
+"""The two questions of every metric on one image."""
 
 import math
 from collections.abc import Sequence
@@ -10,13 +10,10 @@ from .budget import radius_of, squared_budget
 from .image_problem import ImageProblem
 from .iou import RatioProblem
 from .knapsack import ShareProblem
-from .margins import flip_costs, predicted_labels
 from .means import MeanProblem
 from .metrics import queried_metric
 from .validation import (
     check_eps,
-    check_integer_map,
-    check_labels,
     check_lipschitz,
     check_threshold,
 )
@@ -138,38 +135,3 @@ def robustness_radius(
     if clean < threshold:
         return 0.0
     return radius_of(attacked.lowest_budget(threshold), bound)
-
-
-def pixel_radius_map(
-    logits: Tensor,
-    lipschitz: float,
-    target: Tensor | None = None,
-    *,
-    ignore_index: int = 255,
-    classifier: Tensor | None = None,
-) -> Tensor:
-    """Norm of the perturbation below which the prediction of each pixel, alone, cannot change.
-
-    Args:
-        logits: ``(K, H, W)``, or ``(1, H, W)`` for a binary head.
-        lipschitz: Joint Lipschitz bound of the map from image to logits (to features with
-            ``classifier``).
-        target: Labels ``(H, W)``. When given, the radius is 0 where the prediction is wrong and
-            NaN where the label is ignored.
-        ignore_index: Label of the pixels that never count.
-        classifier: ``(K, C)`` weights of the last affine map, for costs in feature space.
-
-    Returns:
-        ``(H, W)`` float64 radii in [0, 1] pixel units: flip cost / lipschitz (THEORY: R_w).
-
-    Raises:
-        ValueError: On any input that cannot be certified, naming it.
-    """
-    radius = flip_costs(logits, classifier=classifier) / check_lipschitz(lipschitz)
-    if target is None:
-        return radius
-    target = target.to(logits.device)
-    check_integer_map(target, tuple(logits.shape[1:]), "target")
-    check_labels(target, max(2, logits.shape[0]), ignore_index)
-    radius = radius.masked_fill(predicted_labels(logits) != target, 0.0)
-    return radius.masked_fill(target == ignore_index, math.nan)

@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mmseg_lipcert.certificates import SmoothingSettings
-
+from ..certificates import SmoothingSettings
 from .certificate_file import certificate_frame, named_classes
 
 if TYPE_CHECKING:
-    from mmseg_lipcert.certificates.smoothing import ClassHierarchy
+    from ..certificates.smoothing import ClassHierarchy
 
 
 def build_smoothing_certificate(

@@ -9,11 +9,12 @@ from mmseg_lipcert.attacks import (
     SegmentorLogits,
     attack_accuracy,
     minimal_norm,
-    strongest,
 )
 from mmseg_lipcert.attacks.ball import norms
 from mmseg_lipcert.attacks.objectives.error_objective import ErrorObjective
 from mmseg_lipcert.certificates import robustness_radius, worst_case
+
+from .ensemble import strongest
 
 
 @pytest.fixture

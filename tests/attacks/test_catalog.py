@@ -1,8 +1,10 @@
 import pytest
 import torch
 
-from mmseg_lipcert.attacks import ATTACKS, DEFAULT_ATTACKS, attack_accuracy, strongest
+from mmseg_lipcert.attacks import ATTACKS, DEFAULT_ATTACKS, attack_accuracy
 from mmseg_lipcert.attacks.ball import norms
+
+from .ensemble import strongest
 
 
 def correct(linear, delta):

@@ -95,14 +95,15 @@ def required_draws(tested: int, tau: float, alpha: float, k: int = 1) -> int:
     return draws_for_level(min(k, tested) * check_alpha(alpha) / tested, tau)
 
 
-def draws_for_level(level: float, tau: float) -> int:
-    """Smallest number of draws whose p-value, if all are hits, does not exceed a level.
+def draws_for_level(level: float, tau: float, misses: int = 0) -> int:
+    """Smallest number of draws whose p-value, if all but so many are hits, is at most a level.
 
     It may exceed ``MAX_DRAWS``, where nobody can draw so many.
 
     Args:
         level: In (0, 1).
         tau: Probability claimed, in [0.5, 1).
+        misses: Draws that are no hits. Defaults to 0.
 
     Raises:
         ValueError: If tau is out of range.
@@ -110,8 +111,8 @@ def draws_for_level(level: float, tau: float) -> int:
     tau = check_tau(tau)
 
     def enough(n: int) -> bool:
-        # The last value of the table without the table; beyond the table its closed form.
-        tail = binom.sf(n - 1, n, tau) if n <= MAX_DRAWS else tau**n
+        # One value of the table without the table; beyond the table a closed form without misses.
+        tail = binom.sf(n - misses - 1, n, tau) if n <= MAX_DRAWS else tau**n
         return min(tail * (1 + _TAIL_ERROR), 1.0) <= level
 
     high = 1
@@ -122,6 +123,26 @@ def draws_for_level(level: float, tau: float) -> int:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
+
+
+def plateau_start(n: int, tau: float, level: float) -> int:
+    """Smallest number of draws that allows as many misses as ``n`` does.
+
+    With as many misses allowed, fewer draws cost less and certify more: every draw can miss.
+
+    Args:
+        n: Number of draws.
+        tau: Probability claimed, in [0.5, 1).
+        level: P-value that certifies, in (0, 1).
+
+    Returns:
+        At most n; n itself if it certifies nothing.
+
+    Raises:
+        ValueError: If n or tau is out of range.
+    """
+    certifying = int((p_value_table(n, tau) <= level).sum())
+    return draws_for_level(level, tau, certifying - 1) if certifying else n
 
 
 def smoothing_radius(sigma: float, tau: float) -> float:

@@ -1,8 +1,15 @@
 from dataclasses import dataclass
 
-from .binomial import check_alpha, check_draws, check_tau, required_draws, smoothing_radius
+from .binomial import (
+    check_alpha,
+    check_draws,
+    check_tau,
+    draws_for_level,
+    plateau_start,
+    smoothing_radius,
+)
 from .corrections import PIXEL_CORRECTIONS
-from .metric_level import METRIC_EVENTS, required_metric_draws
+from .metric_level import METRIC_EVENTS, TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,27 @@ class SmoothingSettings:
         """Probability of failure of each event from which the figures of a tau follow."""
         return self.alpha_per_tau / (METRIC_EVENTS if self.correction == "metric" else 1)
 
+    def level(self, tested: int) -> float:
+        """P-value that certifies a pixel whatever the others do.
+
+        Args:
+            tested: Number of pixels tested together.
+        """
+        if self.correction == "metric":
+            return self.alpha_per_event * TOLERANCE
+        return min(self.k, tested) * self.alpha_per_tau / tested
+
+    def plateau_start(self, tested: int) -> int:
+        """Smallest number of draws that allows as many misses as ``n`` does, at every tau.
+
+        That is at the level of a pixel whatever the others do. Holm's later levels are higher, and
+        their plateaus begin earlier.
+
+        Args:
+            tested: Number of pixels tested together.
+        """
+        return max(plateau_start(self.n, tau, self.level(tested)) for tau in self.taus)
+
     def check_floor(self, tested: int) -> None:
         """Refuse numbers of draws with which nothing can ever be certified.
 
@@ -73,10 +101,7 @@ class SmoothingSettings:
             ValueError: Naming the number of draws that suffices.
         """
         for tau in self.taus:
-            if self.correction == "metric":
-                needed = required_metric_draws(tau, self.alpha_per_event)
-            else:
-                needed = required_draws(tested, tau, self.alpha_per_tau, self.k)
+            needed = draws_for_level(self.level(tested), tau)
             if needed > self.n:
                 raise ValueError(
                     f"n={self.n} draws can certify none of {tested} pixels at tau={tau}, "

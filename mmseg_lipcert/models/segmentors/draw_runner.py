@@ -53,8 +53,13 @@ class DrawRunner:
 
     def clean(self) -> Tensor:
         """Labels (H, W) of the image without noise and denoiser."""
-        with self._randomness("clean", 0) as randomness:
-            labels = self.base.labels(self.image[None], self.sample)[0]
+        # Twice where random numbers were drawn: the first call of all may have prepared something,
+        # as a power iteration does.
+        for _ in range(2):
+            with self._randomness("clean", 0) as randomness:
+                labels = self.base.labels(self.image[None], self.sample)[0]
+            if self.random or not randomness.used:
+                return labels
         self._note(randomness)
         return labels
 

@@ -95,6 +95,26 @@ def test_a_random_segmentor_is_run_one_draw_at_a_time_and_within_alpha(source, c
     assert torch.equal(again.smoothing_hits.data[0], hits)
 
 
+class Lazy(Stump):
+    """Draws random numbers once, to prepare itself."""
+
+    prepared = False
+
+    def forward(self, inputs, data_samples, mode):
+        if not self.prepared:
+            self.prepared = bool(torch.rand(3).numel())
+        return super().forward(inputs, data_samples, mode)
+
+
+def test_preparations_do_not_make_a_segmentor_random():
+    model = smoothed(Lazy())
+    run(model)
+    assert not model._random
+    model = smoothed(Random())
+    run(model)
+    assert model._random
+
+
 class RandomUnderNoise(Random):
     """Deterministic on the clean image."""
 

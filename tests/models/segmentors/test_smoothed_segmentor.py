@@ -262,6 +262,7 @@ def test_test_time_augmentation_is_refused():
         (dict(noise_at="nowhere"), "noise_at must be"),
         (dict(autocast="int8"), "autocast must be"),
         (dict(scale=-1.0), "scale must be"),
+        (dict(budget=0.0), "budget must be a positive number, got 0.0"),
     ],
 )
 def test_wrong_options_are_refused(option, message):
@@ -411,6 +412,20 @@ def test_the_faster_memory_layout_is_kept(pace, options, size, expected, monkeyp
     before = len(segmentor.layouts)
     run(model, image_of(127, size))
     assert set(segmentor.layouts[before:]) == {expected} and len(segmentor.layouts) < before + 6
+
+
+def test_a_draw_is_timed_as_it_runs(monkeypatch):
+    clock = Clock(1.0)
+    monkeypatch.setattr(smoothed_segmentor, "time", clock)
+    segmentor = Timed(clock)
+    data = data_of(image_of(127))
+    seconds = smoothed(segmentor, draws_per_batch=5).seconds_per_draw(
+        data["inputs"][0], data["data_samples"][0]
+    )
+    assert seconds == 1 / 5 and len(segmentor.shown) == 2 * 5
+    drawn = smoothed(Stump(), n0=5, draws_per_batch=5)
+    run(drawn, names=["0"])
+    assert all(not torch.equal(segmentor.shown[0], shown) for shown in drawn.module.shown)
 
 
 @pytest.mark.parametrize(

@@ -113,16 +113,22 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     clock, size = _CLOCKS[args.clock], tuple(args.size)
     image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
-    table = PrettyTable(["network", "", "seconds", "ratio"], align="l")
+    print(
+        f"{size[0]}x{size[1]}, {args.draws} draws, {args.batch} per forward pass, {args.threads} "
+        f"threads, {args.clock} time, median (min - max) of {args.repeat}",
+        flush=True,
+    )
     for path in args.config:
         config = load_model_config(path)
         with DefaultScope.overwrite_default_scope("mmseg"):
             segmentor = revert_sync_batchnorm(MODELS.build(config)).eval()
         seconds = time_network(segmentor, image, args, clock)
         base = seconds["bare prediction"]
+        table = PrettyTable([path.rsplit("/")[-1], "seconds", "ratio"], align="l")
         for title, values in seconds.items():
             ratios = [one / other for one, other in zip(values, base, strict=True)]
-            table.add_row([path.rsplit("/")[-1], title, figures(values), figures(ratios)])
+            table.add_row([title, figures(values), figures(ratios)])
+        print(table, flush=True)
     settings = SmoothingSettings(0.25, 10, 100, 0.001, (0.75,))
     labels = torch.randint(0, 19, (1024, 2048))
     hits = torch.randint(60, 101, labels.shape)
@@ -131,11 +137,7 @@ def main() -> None:
         started = clock()
         smoothing_entry(labels, hits, labels, labels, settings, 19)
         entries.append(clock() - started)
-    table.add_row(["", "statistics of 1024x2048 pixels", figures(entries), ""])
-    print(
-        f"{size[0]}x{size[1]}, {args.draws} draws, {args.batch} per forward pass, {args.threads} "
-        f"threads, {args.clock} time, median (min - max) of {args.repeat}\n{table}"
-    )
+    print(f"statistics of 1024x2048 pixels, seconds: {figures(entries)}")
 
 
 def load_model_config(path: str) -> dict:

@@ -83,6 +83,27 @@ def test_attacks_are_refused(run_tool, exported, project, tmp_path):
         run_tool("attack.py", project.config, "none", *options)
 
 
+def test_attacks_follow_the_gradients_of_an_exported_network(run_tool, exported, project, tmp_path):
+    images = torch.rand(2, 3, 32, 64)
+    network = torch.nn.Conv2d(3, 20, 1).eval()
+    torch.export.save(
+        torch.export.export(network, (images,), dynamic_shapes=({0: torch.export.Dim("n")},)),
+        tmp_path / "network.pt2",
+    )
+    config = Config.fromfile(exported[0])
+    config.model.update(type="ExportedSegmentor", path=str(tmp_path / "network.pt2"))
+    config.dump(tmp_path / "exported.py")
+    options = ["--eps", "20", "--attack", "pgd", "--steps", "5", "--limit", "1"]
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        code = run_tool(
+            "attack.py", tmp_path / "exported.py", "none", *options, "--out", tmp_path / "attack"
+        )
+    result = json.loads((tmp_path / "attack" / "attack.json").read_text())
+    (row,) = result["results"]
+    assert code == 0
+    assert row["attacked"]["pixel_accuracy"] < result["clean"]["pixel_accuracy"]
+
+
 def test_from_python(exported, project):
     with DefaultScope.overwrite_default_scope("mmseg"):
         certify = CertifiedSegInferencer(exported[0], method="smoothing", sigma=0.02, n0=3, n=60)

@@ -23,7 +23,8 @@ class Ratio(NamedTuple):
     T are the true positives, a of which are lost; b false positives are made. IoU has
     ``factor = 1, drop = 0`` and D the union (a lost true positive is still ground truth and stays
     in it); Dice has ``factor = 2, drop = 1`` and D the sum of the two areas (a lost true positive
-    leaves the predicted area).
+    leaves the predicted area). ``factor >= 1 + drop``, so that a lost true positive never weighs
+    less than a made false positive: ``frontier_hull`` keeps what is worst under this condition.
 
     Attributes:
         factor: Multiplier of the numerator.

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from mmseg_lipcert.certificates.metrics import defined_mean, shares
+from mmseg_lipcert.certificates.metrics import CLASS_METRICS, defined_mean, shares
 
 
 def test_mean_leaves_undefined_values_out():
@@ -21,3 +21,8 @@ def test_shares_of_nothing_are_undefined_and_losses_stop_at_zero():
     found = shares(np.array([1, 3, -2]), np.array([4, 0, 5]))
     assert found[0] == 0.25 and math.isnan(found[1]) and found[2] == 0
     assert shares(3, 4).item() == pytest.approx(0.75)
+
+
+def test_a_lost_true_positive_never_weighs_less_than_a_made_false_positive():
+    ratios = [metric.ratio for metric in CLASS_METRICS if metric.ratio]
+    assert ratios and all(ratio.factor >= 1 + ratio.drop for ratio in ratios)

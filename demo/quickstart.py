@@ -26,7 +26,7 @@ PLAIN = (
     "configs/fast_scnn/fast-scnn_20e_street-scenes-256x512.py",
     "demo/checkpoints/fast-scnn_street-scenes.pth",
 )
-DENOISED = "configs/fast_scnn/fast-scnn_20e_street-scenes-256x512_denoise_certify.py"
+DENOISED = "configs/certify/denoise.py"
 # Few draws, so that it is quick: 70 are just enough for 256x512 pixels at alpha 0.001.
 DRAWS = ["--sigma", "0.15", "--n0", "10", "--n", "70", "--limit", "2"]
 RUNS = {

@@ -1,4 +1,4 @@
-"""Every config must build, and certify variants must ask for a certification."""
+"""Every config must build, and certify by the one config of its method."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.runner import get_priority
 from mmseg.registry import HOOKS, MODELS
 
+from mmseg_lipcert.engine.certified_config import automatic_method
 from mmseg_lipcert.utils import register_packages
 
 register_packages()
@@ -18,10 +19,9 @@ CONFIGS = sorted(path for path in ROOT.glob("*/*.py") if path.parent.name != "_b
 # denoisers are no segmentors.
 ONNX_CONFIGS = [path for path in CONFIGS if path.parent.name == "onnx"]
 DENOISER_CONFIGS = [path for path in CONFIGS if path.parent.name == "denoiser"]
+CERTIFY_CONFIGS = [path for path in CONFIGS if path.parent.name == "certify"]
 MODEL_CONFIGS = [
-    path
-    for path in CONFIGS
-    if not path.stem.endswith("_certify") and path not in (*ONNX_CONFIGS, *DENOISER_CONFIGS)
+    path for path in CONFIGS if path not in (*ONNX_CONFIGS, *DENOISER_CONFIGS, *CERTIFY_CONFIGS)
 ]
 LIPSCHITZ_CONFIGS = [path for path in MODEL_CONFIGS if path.parent.name.startswith("lip_")]
 SMOOTHING_CONFIGS = [path for path in MODEL_CONFIGS if path not in LIPSCHITZ_CONFIGS]
@@ -31,8 +31,24 @@ def name(path):
     return path.stem
 
 
-def certify_variant(path):
-    return Config.fromfile(path.with_name(f"{path.stem}_certify.py"))
+@pytest.fixture
+def certified(monkeypatch):
+    """The config that certifies a model's config by a method."""
+
+    def load(path, method):
+        monkeypatch.setenv("MODEL_CONFIG", str(path))
+        config = Config.fromfile(ROOT / "certify" / f"{method}.py")
+        assert [hook.type for hook in config.custom_hooks] == ["CertificationHook"]
+        return config
+
+    return load
+
+
+@pytest.mark.parametrize("path", CERTIFY_CONFIGS, ids=name)
+def test_certify_config_has_a_model_of_its_own_method(path):
+    config = Config.fromfile(path)
+    assert automatic_method(config) == path.stem
+    assert config.custom_imports.imports == ["mmseg_lipcert.registration"]
 
 
 @pytest.mark.parametrize("path", MODEL_CONFIGS, ids=name)
@@ -42,22 +58,22 @@ def test_model_builds_for_its_data(path, mmseg_scope):
     model = MODELS.build(config.model)
     assert model.num_classes == config.num_classes
     assert tuple(config.model.data_preprocessor.size) == tuple(config.crop_size)
-    assert [hook.type for hook in certify_variant(path).custom_hooks] == ["CertificationHook"]
 
 
 @pytest.mark.parametrize("path", LIPSCHITZ_CONFIGS, ids=name)
-def test_lipschitz_config_gives_native_logits_and_certifies(path, mmseg_scope):
+def test_lipschitz_config_gives_native_logits_and_certifies(path, mmseg_scope, certified):
     config = Config.fromfile(path)
     logits = MODELS.build(config.model).eval()(torch.zeros(1, 3, 33, 50))
     assert logits.shape == (1, config.num_classes, 33, 50)
-    variant = certify_variant(path)
+    variant = certified(path, "lipschitz")
     assert variant.test_evaluator.type == "LipschitzCertificateMetric"
     assert variant.model == config.model
+    assert variant.test_dataloader == config.test_dataloader
 
 
 @pytest.mark.parametrize("path", SMOOTHING_CONFIGS, ids=name)
-def test_smoothing_config_wraps_the_model_as_it_is(path, mmseg_scope):
-    variant = certify_variant(path)
+def test_smoothing_config_wraps_the_model_as_it_is(path, mmseg_scope, certified):
+    variant = certified(path, "smoothing")
     assert variant.test_evaluator.type == "SmoothingCertificateMetric"
     assert variant.model.type == "SmoothedSegmentor"
     assert variant.model.module == Config.fromfile(path).model

@@ -16,7 +16,6 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
-from mmseg.datasets import BaseSegDataset
 from torch import nn
 
 from mmseg_lipcert.attacks import (
@@ -29,6 +28,7 @@ from mmseg_lipcert.attacks import (
 )
 from mmseg_lipcert.engine import CertificationError, check_dataset
 from mmseg_lipcert.engine.checks import file_digest, use_full_precision
+from mmseg_lipcert.engine.image_list import ImageList
 from mmseg_lipcert.engine.loading import build_dataset, build_model, fill_model
 from mmseg_lipcert.lipschitz import AuditError
 from mmseg_lipcert.report import certificate_json
@@ -39,8 +39,7 @@ from mmseg_lipcert.report.attack_report_tables import (
     minimal_table,
 )
 from mmseg_lipcert.utils.cli import CommandLineError, load_config
-from mmseg_lipcert.utils.failures import one_line_errors
-from mmseg_lipcert.utils.image_name import image_name
+from mmseg_lipcert.utils.failures import one_line_errors, work_begins
 from mmseg_lipcert.visualization import save_attack_curve, save_attack_scatter
 
 
@@ -176,37 +175,26 @@ def check_smoothed(model: nn.Module) -> None:
             )
 
 
-def batches(
-    dataset: BaseSegDataset, names: dict[int, str], size: int
-) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+def batches(images: ImageList, size: int) -> Iterator[list[dict[str, Any]]]:
     """Read images in order; those of a batch follow each other and have one size."""
-    items = ((name, dataset[index]) for index, name in names.items())
 
-    def shapes(item: tuple[str, dict[str, Any]]) -> tuple:
-        meta = item[1]["data_samples"].metainfo
+    def shapes(data: dict[str, Any]) -> tuple:
+        meta = data["data_samples"].metainfo
         return tuple(meta["img_shape"]), tuple(meta["ori_shape"])
 
-    for _, group in itertools.groupby(items, key=shapes):
+    for _, group in itertools.groupby(map(images.read, images.names), key=shapes):
         while batch := list(itertools.islice(group, size)):
             yield batch
 
 
-def attack_images(
-    run: AttackRun,
-    dataset: BaseSegDataset,
-    names: dict[int, str],
-    batch_size: int,
-    store: AttackStore,
-) -> None:
+def attack_images(run: AttackRun, images: ImageList, batch_size: int, store: AttackStore) -> None:
     """Attack the images that are left, and record each as soon as it is done."""
     logger = MMLogger.get_current_instance()
     done, begun = 0, time.perf_counter()
-    for batch in batches(dataset, names, batch_size):
+    for batch in batches(images, batch_size):
         started = time.perf_counter()
         results = run.attack(
-            [name for name, _ in batch],
-            [data["inputs"] for _, data in batch],
-            [data["data_samples"] for _, data in batch],
+            [data["inputs"] for data in batch], [data["data_samples"] for data in batch]
         )
         seconds = (time.perf_counter() - started) / len(batch)
         for line, maps, counterexamples in results:
@@ -220,11 +208,11 @@ def attack_images(
             store.add(line, maps)
             report_violations(line)
         done += len(batch)
-        left = (time.perf_counter() - begun) / done * (len(names) - done)
+        left = (time.perf_counter() - begun) / done * (len(images) - done)
         valid = max(line["valid"], 1)
         fewest = min(c["correct"] for found in line["attacks"] for c in found)
         logger.info(
-            f"{done}/{len(names)} {line['image']}: pixel accuracy "
+            f"{done}/{len(images)} {line['image']}: pixel accuracy "
             f"{100 * line['clean']['correct'] / valid:.1f}% -> {100 * fewest / valid:.1f}% at eps "
             f"{line['eps'][-1]:g}; {seconds:.0f} s per image, {left / 60:.0f} min left"
         )
@@ -303,9 +291,7 @@ def main() -> int:
             base = base_segmentor(model)
             if is_smoothed(model):
                 check_smoothed(model)
-            indices = list(range(0, len(dataset), args.every))[: args.limit]
-            root = dataset.data_prefix.get("img_path")
-            names = {i: image_name(dataset.get_data_info(i)["img_path"], root) for i in indices}
+            images = ImageList(dataset, every=args.every, limit=args.limit)
             classes = dataset.metainfo["classes"]
             sigma = model.sigma if is_smoothed(model) else None
             record = dict(asdict(settings), weights=digest, sigma=sigma)
@@ -313,17 +299,16 @@ def main() -> int:
             for name, part in dict(model=config.model, pipeline=pipeline).items():
                 record[name] = hashlib.sha256(str(part).encode()).hexdigest()
             finished = store.open(record, args.resume)
-            left = {i: name for i, name in names.items() if name not in finished}
-            if left:
-                check_dataset(
-                    dataset, list(left), len(classes), dataset.ignore_index, labeled=not finished
-                )
+            left = images.without(finished)
+            if len(left):
+                check_dataset(left, len(classes), dataset.ignore_index, labeled=not finished)
             store.begin(record)
+            work_begins()
             run = AttackRun(base, settings, len(classes), dataset.ignore_index, sigma)
-            attack_images(run, dataset, left, args.batch_size, store)
+            attack_images(run, left, args.batch_size, store)
     except (AuditError, CertificationError) as error:
         raise CommandLineError(str(error)) from error
-    lines = [line for name, line in store.finished().items() if name in set(names.values())]
+    lines = [line for name, line in store.finished().items() if name in images.names]
     report = finish(config, args, settings, model, digest, classes, lines, store)
     return int(any(violation["confirmed"] for violation in report["violations"]))
 

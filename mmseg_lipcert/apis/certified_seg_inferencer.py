@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import copy
 import os
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,31 +9,28 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from mmengine.runner import CheckpointLoader, load_state_dict
 from mmseg.registry import DATASETS, METRICS, MODELS
 from torch import nn
 
 from mmseg_lipcert.engine import CertificationError
 from mmseg_lipcert.engine.certified_config import (
-    METHOD_METRICS,
     automatic_method,
     foreign_settings,
     has_denoiser,
     set_method,
 )
+from mmseg_lipcert.engine.certifiers import CERTIFIERS, CertifiedResult
 from mmseg_lipcert.engine.checks import (
-    check_checkpoint,
     check_classes,
     check_ignored,
     check_weights,
     file_digest,
+    refuse_fp16,
 )
+from mmseg_lipcert.engine.loading import fill_model
 from mmseg_lipcert.engine.run_settings import weights_digest
 
-from .certified_result import CertifiedResult
 from .image_reader import Image, ImageReader, Labels
-from .lipschitz_certifier import LipschitzCertifier
-from .smoothing_certifier import SmoothingCertifier
 
 
 class CertifiedSegInferencer:
@@ -110,21 +106,21 @@ class CertifiedSegInferencer:
             dataset = DATASETS.build(dict(config.test_dataloader.dataset, lazy_init=True))
             #: The model that certifies, in evaluation mode.
             self.model: nn.Module = MODELS.build(config.model)
-            lipschitz = self.method == "lipschitz"
-            segmentor = self.model if lipschitz else self.model.module
-            check_classes(dataset.metainfo.get("classes"), segmentor.num_classes)
             metric = METRICS.build(config.test_evaluator)
-            check_ignored(dataset, metric.ignore_index)
             metric.dataset_meta = dataset.metainfo
-            metric.image_root = dataset.data_prefix.get("img_path")
-            self._certifier = (LipschitzCertifier if lipschitz else SmoothingCertifier)(
-                self.model, metric
-            )
+            check_ignored(dataset, metric.ignore_index)
+            self._certifier = CERTIFIERS[self.method](self.model, metric)
+            num_classes = self._certifier.segmentor.num_classes
+            check_classes(dataset.metainfo.get("classes"), num_classes)
             pipeline = self._certifier.pipeline(config.test_dataloader.dataset.pipeline)
             self._reader = ImageReader(dataset, pipeline, self._certifier.exact)
-        _load(self.model, checkpoint)
+        if checkpoint is not None:
+            fill_model(self.model, checkpoint, for_inference=True)
+        elif file_digest(self.model) is None:
+            raise CertificationError("no checkpoint was given: the weights are random")
         self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
         self._digest = weights_digest(self.model.state_dict())
+        self._audited = False
 
     @torch.no_grad()
     def __call__(
@@ -174,11 +170,20 @@ class CertifiedSegInferencer:
         name: str | None,
     ) -> CertifiedResult:
         self._check_model()
+        certifier = self._certifier.with_eps(eps)
         with DefaultScope.overwrite_default_scope(self._scope):
             inputs, sample, pixels = self._reader(image, target, name)
             data = dict(inputs=[inputs], data_samples=[sample])
-            shown = np.ascontiguousarray(pixels[..., ::-1]).astype(np.uint8)
-            return self._certifier.certify(data, shown, eps)
+            certifier.check(inputs, sample)
+            try:
+                if not self._audited:
+                    certifier.audit(data)
+                    self._audited = True
+                (sample,) = self.model.test_step(data)
+            except ValueError as error:
+                raise CertificationError(f"{sample.img_path}: {error}") from error
+            rgb = np.ascontiguousarray(pixels[..., ::-1]).astype(np.uint8)
+            return certifier.certify(sample.cpu(), rgb)
 
     def _check_model(self) -> None:
         """Refuse what would change the certified map, and notice weights that changed."""
@@ -198,9 +203,8 @@ class CertifiedSegInferencer:
         digest = weights_digest(weights)
         if digest != self._digest:
             check_weights(weights)
-            self.model.eval()  # drops the folded network and its audits
             self._certifier.forget()
-            self._digest = digest
+            self._audited, self._digest = False, digest
 
 
 def _request(config: Config, method: str | None, settings: dict[str, Any]) -> str:
@@ -209,17 +213,11 @@ def _request(config: Config, method: str | None, settings: dict[str, Any]) -> st
         raise ValueError(
             f"config {config.filename} has no test_dataloader: its pipeline reads images"
         )
-    if (config.get("test_cfg") or {}).get("fp16"):
-        raise CertificationError(
-            "certify in full precision: test_cfg.fp16 changes the certified map; smoothing has the "
-            "segmentor's own autocast='float16'"
-        )
+    refuse_fp16((config.get("test_cfg") or {}).get("fp16", False))
     if method is None:
         method = automatic_method(config, settings["denoiser"])
-    if method not in METHOD_METRICS:
-        raise ValueError(
-            f"method must be one of {', '.join(METHOD_METRICS)}, or None, got {method!r}"
-        )
+    if method not in CERTIFIERS:
+        raise ValueError(f"method must be one of {', '.join(CERTIFIERS)}, or None, got {method!r}")
     given = [key for key, value in settings.items() if value is not None]
     foreign = foreign_settings(method, given)
     if foreign:
@@ -230,18 +228,6 @@ def _request(config: Config, method: str | None, settings: dict[str, Any]) -> st
         )
     set_method(config, method, **settings)
     return method
-
-
-def _load(model: nn.Module, checkpoint: str | os.PathLike[str] | None) -> None:
-    """Fill a model as MMEngine's runner does, and refuse what does not fill it."""
-    if checkpoint is None:
-        if file_digest(model) is None:
-            raise CertificationError("no checkpoint was given: the weights are random")
-        return
-    loaded = CheckpointLoader.load_checkpoint(os.fspath(checkpoint), map_location="cpu")
-    state = loaded.get("state_dict", loaded)
-    check_checkpoint(model, state)
-    load_state_dict(model, {re.sub(r"^module\.", "", key): value for key, value in state.items()})
 
 
 def _one_each(values: Any, count: int, what: str) -> Sequence[Any]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mmseg_lipcert.certificates.validation import check_labels
 from mmseg_lipcert.engine import CertificationError
+from mmseg_lipcert.utils.image_name import image_name
 
 Image = str | os.PathLike[str] | np.ndarray
 Labels = str | os.PathLike[str] | np.ndarray | Tensor
@@ -106,7 +107,8 @@ class ImageReader:
                 raise
             raise CertificationError(f"cannot read {shown}: {error}") from error
         inputs, sample = data["inputs"], data["data_samples"]
-        sample.set_metainfo(dict(img_path=path))
+        root = self.dataset.data_prefix.get("img_path")
+        sample.set_metainfo(dict(img_path=path, image_name=image_name(path, root)))
         if self.exact:
             self._check_unchanged(shown, pixels, inputs)
         if target is not None and not from_file:

@@ -9,13 +9,13 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from mmseg_lipcert.evaluation.metrics import LipschitzCertificateMetric
+from mmseg_lipcert.engine.certifiers import LipschitzCertifier
 
 from .attack_settings import AttackSettings
 from .ball import norms
 from .catalog import attack_accuracy
 from .counts import label_counts, refuted
-from .exact_segmentor import ExactSegmentor
+from .exact_segmentor import ExactSegmentor, compared_metric
 from .minimal_norm import minimal_norm
 from .objectives import ErrorObjective
 from .segmentor_logits import SegmentorLogits
@@ -47,30 +47,36 @@ class AttackRun:
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.sigma = sigma
-        self.certifies = sigma is None and hasattr(segmentor, "lipschitz_bound")
-        self.judge = ExactSegmentor(segmentor) if self.certifies else None
+        self.certifier = self.judge = None
+        if sigma is None and hasattr(segmentor, "lipschitz_bound"):
+            metric = compared_metric(settings.eps, settings.thresholds, ignore_index)
+            self.certifier = LipschitzCertifier(segmentor, metric)
+            self.judge = ExactSegmentor(segmentor)
 
     def attack(
-        self, names: Sequence[str], inputs: Sequence[Tensor], samples: Sequence[BaseDataElement]
+        self, inputs: Sequence[Tensor], samples: Sequence[BaseDataElement]
     ) -> list[tuple[dict[str, Any], dict[str, np.ndarray], list[dict[str, Any]]]]:
         """Attack images of one size.
 
         Args:
-            names: Of the images.
             inputs: Images (3, H, W), 0..255, as the test pipeline gives them.
-            samples: Their samples with labels.
+            samples: Their samples with names and labels.
 
         Returns:
             Per image its line for ``attack_summary`` (with ``violations``), the label maps that the
             strongest attacks left, and the counterexamples of confirmed violations: arrays
             and what they refute, to be saved.
         """
+        names = [sample.image_name for sample in samples]
         device = next(self.segmentor.parameters()).device
         images = torch.stack(list(inputs)).to(device).float() / 255
         target = torch.stack([sample.gt_sem_seg.data[0] for sample in samples]).to(device)
         logits_of, labels_of = self._maps(names, samples)
         clean = labels_of(images)
-        certified = self._certify(images, samples) if self.certifies else [None] * len(names)
+        certified = [
+            self._certify(image, sample) if self.certifier else None
+            for image, sample in zip(images, samples, strict=True)
+        ]
         lines = [
             {
                 "image": name,
@@ -141,30 +147,11 @@ class AttackRun:
         return label_counts(labels, clean, target, self.num_classes, self.ignore_index)
 
     @torch.no_grad()
-    def _certify(self, images: Tensor, samples: Sequence[BaseDataElement]) -> list[dict]:
-        """Certificates as ``tools/test.py --certify`` gives them."""
-        metric = LipschitzCertificateMetric(
-            self.settings.eps,
-            self.settings.thresholds,
-            shares=(),
-            # Objects are not compared: none is large enough.
-            min_region_pixels=samples[0].gt_sem_seg.data.numel() + 1,
-            ignore_index=self.ignore_index,
-        )
-        self.segmentor.attach_bound = True
-        predictions = SegmentorLogits(self.segmentor, samples).predict(images)
-        self.segmentor.attach_bound = False
-        return [
-            metric.calculate(
-                prediction.seg_logits.data,
-                sample.gt_sem_seg.data[0],
-                prediction.metainfo["lipschitz_bound"],
-                prediction.metainfo["img_shape"],
-                prediction.metainfo["logit_stride"],
-                prediction.metainfo.get("classifier"),
-            )
-            for prediction, sample in zip(predictions, samples, strict=True)
-        ]
+    def _certify(self, image: Tensor, sample: BaseDataElement) -> dict[str, Any]:
+        """The certificate of an image (3, H, W), as ``tools/test.py --certify`` gives it."""
+        (predicted,) = SegmentorLogits(self.segmentor, [sample]).predict(image[None])
+        predicted.gt_sem_seg = sample.gt_sem_seg.to(image.device)
+        return self.certifier.certify(predicted).entry
 
     def _judge(
         self,

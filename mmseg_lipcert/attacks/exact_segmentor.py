@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
+import sys
+from collections.abc import Sequence
 
 import torch
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmseg_lipcert.certificates import predicted_labels
 from mmseg_lipcert.certificates.cells import cell_indices, repeat_labels
+from mmseg_lipcert.engine.certifiers import LipschitzCertifier
 from mmseg_lipcert.evaluation.metrics import LipschitzCertificateMetric
 from mmseg_lipcert.models.segmentors import LipEncoderDecoder, preprocessor_norm
 
@@ -28,10 +32,13 @@ class ExactSegmentor:
     """
 
     def __init__(self, segmentor: LipEncoderDecoder) -> None:
-        # Whatever preprocessor this accepts computes what `_logits` does.
+        # Whatever preprocessor this accepts computes what `_sample` does.
         preprocessor_norm(segmentor.data_preprocessor)
         self.segmentor = segmentor
         self.network = copy.deepcopy(segmentor.network).double()
+        self.lipschitz_bound = segmentor.lipschitz_bound
+        self.lipschitz_audit = segmentor.lipschitz_audit
+        self.has_free_classifier = segmentor.has_free_classifier
 
     @torch.no_grad()
     def judge(
@@ -50,12 +57,13 @@ class ExactSegmentor:
             The names of ``counts.refuted``, and the norm of ``delta`` in float64.
         """
         norm = delta.double().norm().item()
-        clean, attacked = (
-            self._logits(pixels) for pixels in (image.double(), image.double() + delta.double())
-        )
-        entry = self._certificate(clean, target, [max(eps, norm)], (), img_shape)
-        labels, before = (self._labels(z, target.shape, img_shape) for z in (attacked, clean))
-        counts = label_counts(labels, before, target, max(2, len(clean)), self._ignored)
+        clean = self._sample(image.double(), target, img_shape)
+        attacked = self._sample(image.double() + delta.double(), target, img_shape)
+        metric = compared_metric([max(eps, norm)], (), self._ignored)
+        entry = LipschitzCertifier(self, metric).certify(clean).entry
+        before, labels = (sample.pred_sem_seg.data[0] for sample in (clean, attacked))
+        classes = max(2, len(clean.seg_logits.data))
+        counts = label_counts(labels, before, target, classes, self._ignored)
         return refuted(entry, 0, counts), norm
 
     @torch.no_grad()
@@ -68,12 +76,12 @@ class ExactSegmentor:
         img_shape: tuple[int, int],
     ) -> bool:
         """Whether a perturbation shorter than the certified radius undercuts a pixel accuracy."""
-        clean, attacked = (
-            self._logits(pixels) for pixels in (image.double(), image.double() + delta.double())
-        )
-        entry = self._certificate(clean, target, [0.0], [threshold], img_shape)
+        clean = self._sample(image.double(), target, img_shape)
+        attacked = self._sample(image.double() + delta.double(), target, img_shape)
+        metric = compared_metric([0.0], [threshold], self._ignored)
+        entry = LipschitzCertifier(self, metric).certify(clean).entry
         valid = target != self._ignored
-        correct = (self._labels(attacked, target.shape, img_shape) == target)[valid]
+        correct = (attacked.pred_sem_seg.data[0] == target)[valid]
         reached = correct.sum().item() / correct.numel() < threshold
         return reached and delta.double().norm().item() < entry["radius"][0]["value"]
 
@@ -81,7 +89,8 @@ class ExactSegmentor:
     def _ignored(self) -> int:
         return self.segmentor.decode_head.ignore_index
 
-    def _logits(self, image: Tensor) -> Tensor:
+    def _sample(self, image: Tensor, target: Tensor, img_shape: tuple[int, int]) -> SegDataSample:
+        """The segmentor's prediction for an image (3, H, W), in float64."""
         preprocessor = self.segmentor.data_preprocessor
         pixels = 255 * image[[2, 1, 0]] if preprocessor._channel_conversion else 255 * image
         if preprocessor._enable_normalize:
@@ -90,26 +99,30 @@ class ExactSegmentor:
         if len(logits) == 1:
             threshold = self.segmentor.decode_head.threshold
             logits = logits - math.log(threshold / (1 - threshold))
-        return logits
-
-    def _labels(self, logits: Tensor, size: torch.Size, img_shape: tuple[int, int]) -> Tensor:
-        rows, columns = (
-            cell_indices(original, resized, self.segmentor.logit_stride)
-            for original, resized in zip(size, img_shape, strict=True)
-        )
-        return repeat_labels(predicted_labels(logits), rows, columns)
-
-    def _certificate(
-        self, logits: Tensor, target: Tensor, eps: list[float], thresholds, img_shape
-    ) -> dict[str, Any]:
-        metric = LipschitzCertificateMetric(
-            eps,
-            thresholds,
-            shares=(),
-            min_region_pixels=target.numel() + 1,
-            ignore_index=self._ignored,
-        )
-        classifier = self.segmentor.lipschitz_audit(tuple(img_shape)).classifier
-        bound = self.segmentor.lipschitz_bound(tuple(img_shape))
         stride = self.segmentor.logit_stride
-        return metric.calculate(logits, target, bound, img_shape, stride, classifier)
+        rows, columns = (
+            cell_indices(original, resized, stride)
+            for original, resized in zip(target.shape, img_shape, strict=True)
+        )
+        labels = repeat_labels(predicted_labels(logits), rows, columns)
+        return SegDataSample(
+            seg_logits=PixelData(data=logits),
+            pred_sem_seg=PixelData(data=labels[None]),
+            gt_sem_seg=PixelData(data=target[None]),
+            metainfo=dict(
+                image_name="judged",
+                ori_shape=tuple(target.shape),
+                img_shape=img_shape,
+                input_size=img_shape,
+                logit_stride=stride,
+            ),
+        )
+
+
+def compared_metric(
+    eps: Sequence[float], thresholds: Sequence[float], ignore_index: int
+) -> LipschitzCertificateMetric:
+    """What certificates are asked for that attacks are compared with: no curve, no objects."""
+    return LipschitzCertificateMetric(
+        eps, thresholds, shares=(), min_region_pixels=sys.maxsize, ignore_index=ignore_index
+    )

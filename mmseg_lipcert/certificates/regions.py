@@ -38,6 +38,28 @@ def _components(labels: np.ndarray, classes: Sequence[int]) -> tuple[np.ndarray,
     return numbers, owners
 
 
+def region_numbers(
+    labels: np.ndarray, classes: Sequence[int], min_pixels: int
+) -> tuple[np.ndarray, list[int]]:
+    """Number the components of a label map that are large enough.
+
+    Args:
+        labels: ``(H, W)``.
+        classes: Classes whose components count.
+        min_pixels: Smaller components are left out.
+
+    Returns:
+        The map ``(H, W)`` of numbers from 1, by class and then in reading order of their first
+        pixels, 0 outside; and the class of each number.
+    """
+    numbers, owners = _components(labels.astype(np.int32), classes)
+    sizes = np.bincount(numbers.ravel(), minlength=len(owners) + 1)
+    kept = np.flatnonzero(sizes[1:] >= min_pixels) + 1
+    renumbered = np.zeros(len(sizes), dtype=np.int64)
+    renumbered[kept] = np.arange(1, len(kept) + 1)
+    return renumbered[numbers], [owners[i - 1] for i in kept]
+
+
 def problem_regions(
     problem: ImageProblem,
     target: Tensor,
@@ -61,25 +83,22 @@ def problem_regions(
         The regions and the map ``(H, W)`` of their numbers, 0 outside.
     """
     prediction, costs = problem.pixel_maps()
-    labels = target.cpu().numpy().astype(np.int32)
-    numbers, owners = _components(labels, classes)
-    sizes = np.bincount(numbers.ravel(), minlength=len(owners) + 1)
-    boxes = ndimage.find_objects(numbers)
+    labels = target.cpu().numpy()
+    numbers, owners = region_numbers(labels, classes, min_pixels)
+    sizes, boxes = np.bincount(numbers.ravel()), ndimage.find_objects(numbers)
     detected = prediction == labels
     regions: list[Region] = []
-    renumbered = np.zeros(len(sizes), dtype=np.int64)
-    for i in np.flatnonzero(sizes[1:] >= min_pixels) + 1:
-        box, pixels = boxes[i - 1], int(sizes[i])
-        found = costs[box][(numbers[box] == i) & detected[box]]
+    for number, (owner, box) in enumerate(zip(owners, boxes, strict=True), 1):
+        pixels = int(sizes[number])
+        found = costs[box][(numbers[box] == number) & detected[box]]
         missing = math.ceil(share * pixels - _CEIL_SLACK) - (pixels - len(found))
         budget = 0.0
         if missing > 0:
             budget = np.square(np.partition(found, missing - 1)[:missing]).sum().item()
-        renumbered[i] = len(regions) + 1
         regions.append(
             Region(
-                number=len(regions) + 1,
-                class_index=owners[i - 1],
+                number=number,
+                class_index=owner,
                 pixels=pixels,
                 box=(box[0].start, box[1].start, box[0].stop, box[1].stop),
                 detected=len(found),
@@ -87,7 +106,7 @@ def problem_regions(
                 radius=radius_of(budget, lipschitz),
             )
         )
-    return regions, renumbered[numbers]
+    return regions, numbers
 
 
 @torch.no_grad()

@@ -5,29 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmseg.registry import METRICS
 
-#: The metric of each method.
-METHOD_METRICS = dict(
-    lipschitz="LipschitzCertificateMetric",
-    smoothing="SmoothingCertificateMetric",
-    denoise="SmoothingCertificateMetric",
-)
-_MODEL_SETTINGS = (
-    *("sigma", "n0", "n", "draws_per_batch", "noise_at", "scale"),
-    *("hierarchy", "shard_draws", "seed", "autocast", "channels_last", "compile"),
-)
-_METRIC_SETTINGS = ("alpha", "tau", "correction", "k")
-# `seed` is everyone's: a Lipschitz certificate has none to set.
-_SMOOTHING_SETTINGS = tuple(
-    name for name in (*_MODEL_SETTINGS, *_METRIC_SETTINGS) if name != "seed"
-)
-_FOREIGN_SETTINGS = dict(
-    lipschitz=(*_SMOOTHING_SETTINGS, "denoiser"),
-    smoothing=("eps", "denoiser"),
-    denoise=("eps",),
-)
+from .certifiers import CERTIFIERS
+
+_METRICS = {certifier.metric_type.__name__ for certifier in CERTIFIERS.values()}
 
 
 def automatic_method(config: Config, denoiser: object = None) -> str:
@@ -41,18 +24,21 @@ def automatic_method(config: Config, denoiser: object = None) -> str:
         denoiser: The denoiser that was asked for, if any.
     """
     metric = certificate_metric(config).get("type")
-    smoothed = config.model.get("type") == "SmoothedSegmentor"
-    segmentor = config.model.module if smoothed else config.model
-    if metric == METHOD_METRICS["lipschitz"] or (
-        metric is None and not smoothed and segmentor.get("type") == "LipEncoderDecoder"
-    ):
+    named = [name for name, c in CERTIFIERS.items() if c.metric_type.__name__ == metric]
+    if len(named) == 1:
+        return named[0]
+    if metric is None and config.model.get("type") == "LipEncoderDecoder":
         return "lipschitz"
     return "denoise" if denoiser or has_denoiser(config) else "smoothing"
 
 
 def foreign_settings(method: str, names: Collection[str]) -> list[str]:
     """Settings among ``names`` that mean nothing to a method."""
-    return [name for name in _FOREIGN_SETTINGS[method] if name in names]
+    certifier = CERTIFIERS[method]
+    own = {*certifier.model_settings, *certifier.metric_settings, "seed"}
+    if method == "denoise":
+        own.add("denoiser")
+    return [name for name in names if name not in own]
 
 
 def has_denoiser(config: Config) -> bool:
@@ -62,60 +48,40 @@ def has_denoiser(config: Config) -> bool:
 
 def certificate_metric(config: Config) -> dict[str, Any]:
     """Certificate metric of a config's test evaluator; empty if it has none."""
-    found = (dict(m) for m in _evaluators(config) if m.get("type") in METHOD_METRICS.values())
+    found = (dict(m) for m in _evaluators(config) if m.get("type") in _METRICS)
     return next(found, {})
 
 
-def set_method(
-    config: Config, method: str, *, eps: Any = None, denoiser: Any = None, **settings: Any
-) -> None:
+def set_method(config: Config, method: str, **settings: Any) -> None:
     """Give a config the model and the test evaluator of a method.
 
     Args:
         config: A test config, changed in place.
-        method: ``'lipschitz'``, ``'smoothing'`` or ``'denoise'``.
-        eps: Norms of the perturbation; None keeps the config's or the metric's own.
-        denoiser: Config of a denoiser, or the folder or file of a diffusers model; None keeps the
-            config's.
-        **settings: Arguments of ``SmoothedSegmentor`` and ``SmoothingCertificateMetric``; None
-            keeps the config's.
+        method: Name of one of ``CERTIFIERS``.
+        **settings: By the names of the method's certifier; None keeps the config's, or the default
+            of its model or metric.
 
     Raises:
         ValueError: If the metric refuses a setting.
     """
+    certifier = CERTIFIERS[method]
     metric = certificate_metric(config)
-    if metric.get("type") != METHOD_METRICS[method]:
-        metric = dict(type=METHOD_METRICS[method])
+    if metric.get("type") != certifier.metric_type.__name__:
+        metric = dict(type=certifier.metric_type.__name__)
     for part in (*_evaluators(config), (config.get("test_dataloader") or {}).get("dataset", {})):
         if "ignore_index" in part:
             metric.setdefault("ignore_index", part["ignore_index"])
-    smoothed = config.model.get("type") == "SmoothedSegmentor"
-    if method == "lipschitz":
-        if smoothed:
-            config.model = config.model.module
-        _update(metric, eps=eps)
-    else:
-        if not smoothed:
-            config.model = ConfigDict(type="SmoothedSegmentor", module=config.model)
-        _update(config.model, **{name: settings.get(name) for name in _MODEL_SETTINGS})
-        _update(metric, **{name: settings.get(name) for name in _METRIC_SETTINGS})
-        if method == "smoothing":
-            config.model.denoiser = None
-        elif denoiser is not None:
-            config.model.denoiser = (
-                denoiser
-                if isinstance(denoiser, dict)
-                else dict(type="DiffusersDenoiser", path=str(denoiser))
-            )
+    given = {name: value for name, value in settings.items() if value is not None}
+    metric.update({name: given[name] for name in certifier.metric_settings if name in given})
+    names = (*certifier.model_settings, "denoiser")
+    config.model = certifier.model_config(
+        config.model, method, {name: given[name] for name in names if name in given}
+    )
     METRICS.build(metric)  # refuses wrong settings before any work
-    # The certified metric reports the clean values too; others would count resumed images wrongly.
+    # The hook certifies; other metrics would count resumed images wrongly.
     config.test_evaluator = metric
 
 
 def _evaluators(config: Config) -> list[dict[str, Any]]:
     evaluator = config.get("test_evaluator") or {}
     return list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
-
-
-def _update(target: dict[str, Any], **values: Any) -> None:
-    target.update({name: value for name, value in values.items() if value is not None})

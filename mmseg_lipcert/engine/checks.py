@@ -13,6 +13,7 @@ from mmseg.datasets import BaseSegDataset
 from torch import Tensor, nn
 
 from .certification_error import CertificationError
+from .image_list import ImageList
 
 #: Label maps are stored in 8 bits, and 255 is kept for abstention and ignored pixels.
 MAX_CLASSES = 255
@@ -86,6 +87,22 @@ def check_lipschitz_model(model: nn.Module) -> None:
             f"{type(model).__name__} has no Lipschitz bound: a Lipschitz certificate "
             "needs a LipEncoderDecoder; any other segmentor can be certified by smoothing: "
             "--certify smoothing, in Python method='smoothing'"
+        )
+
+
+def refuse_fp16(fp16: bool) -> None:
+    """Refuse a test loop in half precision.
+
+    Args:
+        fp16: Setting of the test loop.
+
+    Raises:
+        CertificationError: If it is on, naming what smoothing has instead.
+    """
+    if fp16:
+        raise CertificationError(
+            "certify in full precision: the test loop's fp16 changes the certified map; smoothing "
+            "has the segmentor's own autocast='float16'"
         )
 
 
@@ -185,17 +202,12 @@ def check_ignored(dataset: BaseSegDataset, ignore_index: int) -> None:
 
 
 def check_dataset(
-    dataset: BaseSegDataset,
-    indices: Sequence[int],
-    num_classes: int,
-    ignore_index: int,
-    labeled: bool = True,
+    images: ImageList, num_classes: int, ignore_index: int, labeled: bool = True
 ) -> list[int]:
     """Read every image and label map once.
 
     Args:
-        dataset: The test dataset.
-        indices: Which of its images will be certified.
+        images: The images that will be certified.
         num_classes: Number of classes of the model.
         ignore_index: Label that the metric ignores.
         labeled: Whether one of them must have a labeled pixel. Defaults to True.
@@ -207,13 +219,13 @@ def check_dataset(
         CertificationError: If an image or label map is missing, unreadable, of another size or has
             labels outside the classes (the message names the file), or no pixel has a label.
     """
-    check_ignored(dataset, ignore_index)
+    check_ignored(images.dataset, ignore_index)
 
-    def check(index: int) -> tuple[int, int]:
-        info = dataset.get_data_info(index)
+    def check(name: str) -> tuple[int, int]:
+        info = images.info(name)
         files = f"{info['img_path']} (labels: {info.get('seg_map_path')})"
         try:
-            sample = dataset[index]["data_samples"]
+            sample = images.read(name)["data_samples"]
         # Loading runs third-party decoders and the user's transforms: any exception is about data.
         except Exception as error:
             raise CertificationError(f"cannot read {files}: {error}") from error
@@ -238,15 +250,15 @@ def check_dataset(
             )
         return labels.numel(), int(valid.sum())
 
-    first = [dataset[indices[0]]["inputs"] for _ in range(_READS)]
+    first = [images[0]["inputs"] for _ in range(_READS)]
     if any(not torch.equal(first[0], again) for again in first):
         raise CertificationError(
             "the test pipeline makes another image at every reading: remove random transforms from "
             "test_dataloader.dataset.pipeline"
         )
     logger = MMLogger.get_current_instance()
-    logger.info(f"Reading {len(indices)} images and label maps once")
-    counts = track_progress_rich(check, [(index,) for index in indices], description="reading")
+    logger.info(f"Reading {len(images)} images and label maps once")
+    counts = track_progress_rich(check, [(name,) for name in images.names], description="reading")
     void = sum(valid == 0 for _, valid in counts)
     if labeled and void == len(counts):
         raise CertificationError(

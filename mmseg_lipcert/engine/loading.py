@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
+from mmengine.model import BaseTTAModel
 from mmengine.registry import DefaultScope
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, MODELS
@@ -18,7 +19,7 @@ from mmseg_lipcert.utils.checkpoint import read_weights
 from mmseg_lipcert.utils.failures import blame
 from mmseg_lipcert.utils.user_error import UserError
 
-from .checks import check_state_dict, check_weights
+from .checks import check_checkpoint, check_state_dict, check_weights
 from .run_settings import weights_digest
 
 __all__ = ["build_dataset", "build_model", "fill_model"]
@@ -37,16 +38,28 @@ def build_model(config: Config) -> nn.Module:
         return MODELS.build(config.model)
 
 
-def fill_model(model: nn.Module, checkpoint: str | os.PathLike[str]) -> str:
+def fill_model(
+    model: nn.Module, checkpoint: str | os.PathLike[str], for_inference: bool = False
+) -> str:
     """Fill a model exactly by a checkpoint; give the digest of its weights.
+
+    Args:
+        model: A segmentor, or a wrapper around one.
+        checkpoint: Weights of the segmentor.
+        for_inference: Whether weights that inference does not use may be missing or left over,
+            where a wrapper says that any segmentor will do. Defaults to False.
 
     Raises:
         UserError: If the file is no checkpoint, or does not fit the model.
     """
     state = read_weights(checkpoint)
-    check_weights(state)
-    check_state_dict(model, state)
-    model.load_state_dict(state)
+    if for_inference:
+        check_checkpoint(model, state)
+    else:
+        check_weights(state)
+        check_state_dict(model, state)
+    model = model.module if for_inference and isinstance(model, BaseTTAModel) else model
+    model.load_state_dict(state, strict=not for_inference)
     return weights_digest(state)
 
 

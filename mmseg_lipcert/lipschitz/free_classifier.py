@@ -51,6 +51,8 @@ def free_classifier(graph: TracedGraph) -> tuple[Node, Tensor]:
 
 def _harmless(call: Call) -> Node | None:
     """Return the operand of a crop or of a shift by constants, None for other operations."""
+    if call.operation == "aten::alias":
+        return call["self"]
     if call.operation == "aten::slice" and call.live() == [call["self"]]:
         whole = call.shape() == call.shape(call["self"])
         return call["self"] if whole or call["dim"] % len(call.shape()) > 1 else None

@@ -11,6 +11,8 @@ from matplotlib.ticker import PercentFormatter
 
 from mmseg_lipcert.utils.rounding import confidence
 
+from .save_figure import save_figure
+
 
 def save_accuracy_figure(path: str | os.PathLike[str], certificate: dict[str, Any]) -> None:
     """Save certified pixel accuracy against the norm of the perturbation.
@@ -51,5 +53,4 @@ def save_accuracy_figure(path: str | os.PathLike[str], certificate: dict[str, An
     )
     axis.grid(True, alpha=0.3)
     axis.legend()
-    os.makedirs(os.path.dirname(os.fspath(path)) or ".", exist_ok=True)
-    figure.savefig(path)
+    save_figure(figure, path)

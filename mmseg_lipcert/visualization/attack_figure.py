@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, NullFormatter, PercentFormatter
 
 from ..certificates.metrics import METRICS
+from .save_figure import save_figure
 
 _PANELS = ("pixel_accuracy", "mIoU")
 _ATTACKED, _CERTIFIED = "tab:red", "tab:blue"
@@ -45,7 +46,7 @@ def save_attack_curve(path: str | os.PathLike[str], report: dict[str, Any]) -> N
         axis.set_title(f"{METRICS[key].title}, {report['images']} images")
         axis.grid(True, alpha=0.3)
     axis.legend(loc="best")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_attack_scatter(path: str | os.PathLike[str], report: dict[str, Any]) -> None:
@@ -87,13 +88,8 @@ def save_attack_scatter(path: str | os.PathLike[str], report: dict[str, Any]) ->
     axis.set_title(f"Each image, each eps; below the diagonal\n{below}")
     axis.grid(True, alpha=0.3)
     axis.legend(loc="upper left")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _number(value: float | None) -> float:
     return np.nan if value is None else value
-
-
-def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    os.makedirs(os.path.dirname(os.fspath(path)) or ".", exist_ok=True)
-    figure.savefig(path)

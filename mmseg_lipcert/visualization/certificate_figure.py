@@ -12,6 +12,8 @@ from matplotlib.patches import Patch
 
 from mmseg_lipcert.certificates.smoothing.maps import ABSTAIN
 
+from .save_figure import save_figure
+
 _VOID = (0, 0, 0)
 
 
@@ -87,8 +89,7 @@ def save_certificate_figure(
         frameon=False,
     )
     figure.subplots_adjust(left=0.01, right=0.93, top=0.9, bottom=0.1, wspace=0.03, hspace=0.12)
-    os.makedirs(os.path.dirname(os.fspath(path)) or ".", exist_ok=True)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def _paint(labels: np.ndarray, palette: list[list[int]]) -> np.ndarray:

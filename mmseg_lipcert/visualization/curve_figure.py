@@ -11,6 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, PercentFormatter
 
+from .save_figure import save_figure
+
 
 def save_curve_figure(
     path: str | os.PathLike[str],
@@ -50,8 +52,7 @@ def save_curve_figure(
     )
     axis.grid(True, which="both", alpha=0.3)
     axis.legend(loc="upper left")
-    os.makedirs(os.path.dirname(os.fspath(path)) or ".", exist_ok=True)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def _points(curve: Sequence[dict]) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,8 @@ from matplotlib.patheffects import withStroke
 from mmseg_lipcert.certificates import Region
 from mmseg_lipcert.utils.rounding import significant
 
+from .save_figure import save_figure
+
 _IGNORED = (0.6, 0.6, 0.6)
 _SMALL = (0.92, 0.92, 0.92)
 _STRIPES = ((0.0, 0.0, 0.0), (0.8, 0.0, 0.0))
@@ -88,8 +90,7 @@ def save_region_figure(
         frameon=False,
     )
     figure.subplots_adjust(left=0.01, right=0.92, top=0.9, bottom=0.08, wspace=0.03)
-    os.makedirs(os.path.dirname(os.fspath(path)) or ".", exist_ok=True)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def _background(radius: np.ndarray, certified: np.ndarray, ignored: np.ndarray) -> np.ndarray:

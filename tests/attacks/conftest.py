@@ -123,7 +123,12 @@ def scene_batch(count, first=0):
         samples.append(
             SegDataSample(
                 gt_sem_seg=PixelData(data=torch.from_numpy(labels).long()[None]),
-                metainfo=dict(img_shape=SIZE, ori_shape=SIZE),
+                metainfo=dict(
+                    img_path=f"scene{index}.png",
+                    image_name=f"scene{index}",
+                    img_shape=SIZE,
+                    ori_shape=SIZE,
+                ),
             )
         )
     return inputs, samples

@@ -72,8 +72,7 @@ def test_no_shortest_perturbation_beats_the_radius(trained, scenes):
 
 def run_on(model, scenes, **settings):
     run = AttackRun(model, AttackSettings(**{"eps": [0.02, 0.1], "steps": 4, **settings}), 19)
-    inputs, samples = scenes
-    return run.attack([f"scene{n}" for n in range(len(inputs))], inputs, samples)
+    return run.attack(*scenes)
 
 
 def test_run_of_a_sound_model_has_no_violation(trained, scenes):
@@ -122,15 +121,11 @@ def test_only_a_difference_in_float64_counts(trained, scenes, monkeypatch):
     run = AttackRun(trained, AttackSettings([0.02], attacks=["knapsack"], steps=2), 19)
     honest = run._certify
 
-    def rounded_up(images, samples):
-        entries = honest(images, samples)
-        for entry in entries:
-            entry["correct_lost"] = [0]
-        return entries
+    def rounded_up(image, sample):
+        return {**honest(image, sample), "correct_lost": [0]}
 
     monkeypatch.setattr(run, "_certify", rounded_up)
-    inputs, samples = scenes
-    for line, _, counterexamples in run.attack(["a", "b"], inputs, samples):
+    for line, _, counterexamples in run.attack(*scenes):
         (violation,) = line["violations"]
         assert violation["metrics"] == ["pixel_accuracy"] and not violation["confirmed"]
         assert counterexamples == []

@@ -91,21 +91,60 @@ def test_lines_of_another_run_are_refused(tmp_path):
             store.open(SETTINGS, resume=True)
 
 
-@pytest.mark.parametrize("line", ["12", '{"note": 1}', "[]"])
-def test_lines_that_are_no_entries_are_named(tmp_path, line):
+def test_damaged_lines_are_done_again(tmp_path):
     store = CertificateStore(tmp_path / "out")
     store.begin(SETTINGS)
-    (tmp_path / "out" / "images.0.jsonl").write_text(line)
-    with pytest.raises(CertificationError, match="images.0.jsonl, line 1 is no finished image"):
-        store.finished()
+    for name in "abcde":
+        store.add(entry(name), maps())
+    path = tmp_path / "out" / "images.0.jsonl"
+    written = filter(None, path.read_text().splitlines())
+    lines = {line["image"]: line for line in map(json.loads, written)}
+    del lines["a"]["correct"]
+    lines["b"]["correct"] = 2
+    del lines["c"]["image"]
+    lines["d"]["digest"] = 5
+    damaged = [json.dumps(line) for line in lines.values()]
+    path.write_bytes("\n".join([*damaged, "12", "[]", '{"note": 1}']).encode() + b"\n\xff\xfe\n")
+    assert set(CertificateStore(tmp_path / "out").open(SETTINGS, resume=True)) == {"e"}
+    store.add(entry("a"), maps())
+    assert set(store.finished()) == {"a", "e"}
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", '{"method": "lips'])
+def test_settings_that_are_damaged_are_written_again_where_the_images_know_them(tmp_path, text):
+    store = CertificateStore(tmp_path / "out")
+    store.begin(SETTINGS)
+    store.add(entry("a"), maps())
+    record = tmp_path / "out" / "run.json"
+    record.unlink() if text is None else record.write_text(text)
+    with pytest.raises(CertificationError, match="already holds"):
+        CertificateStore(tmp_path / "out").open(SETTINGS, resume=False)
+    with pytest.raises(CertificationError, match="images.0.jsonl, line 2 .* other settings"):
+        CertificateStore(tmp_path / "out").open({**SETTINGS, "eps": [0.2]}, resume=True)
+    again = CertificateStore(tmp_path / "out")
+    assert set(again.open(SETTINGS, resume=True)) == {"a"}
+    again.begin(SETTINGS)
+    assert json.loads(record.read_text()) == SETTINGS
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"bound": 1.'])
+def test_a_damaged_object_is_none(tmp_path, text):
+    store = CertificateStore(tmp_path)
+    assert store.read("audit.json") == {}
+    store.write("audit.json", '{"bound": 1.0}')
+    assert store.read("audit.json") == {"bound": 1.0}
+    (tmp_path / "audit.json").write_text(text)
+    assert store.read("audit.json") == {}
 
 
 def test_an_image_without_its_maps_is_not_finished(tmp_path):
     store = CertificateStore(tmp_path / "out")
     store.begin(SETTINGS)
-    for name in "ab":
+    for name in "abc":
         store.add(entry(name), maps())
     store.map_path("a").unlink()
+    cut = store.map_path("c")
+    cut.write_bytes(cut.read_bytes()[:-30])
     assert set(CertificateStore(tmp_path / "out").open(SETTINGS, resume=True)) == {"b"}
 
 

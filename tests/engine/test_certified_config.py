@@ -79,7 +79,7 @@ def test_another_method_has_another_metric():
 
 def test_what_a_method_does_not_know_is_named():
     names = ["eps", "tau", "denoiser", "sigma", "seed"]
-    assert foreign_settings("lipschitz", names) == ["sigma", "tau", "denoiser"]
+    assert foreign_settings("lipschitz", names) == ["tau", "denoiser", "sigma"]
     assert foreign_settings("smoothing", names) == ["eps", "denoiser"]
     assert foreign_settings("denoise", names) == ["eps"]
 

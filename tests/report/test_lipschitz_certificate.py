@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from mmseg_lipcert.certificates import RegionQuery, dataset_summary, image_entry
-from mmseg_lipcert.engine.certificate_store import CertificateStore
-from mmseg_lipcert.engine.methods import LipschitzMethod
+from mmseg_lipcert.engine.certifiers import LipschitzCertifier
 from mmseg_lipcert.evaluation.metrics import LipschitzCertificateMetric
 from mmseg_lipcert.report import CERTIFICATE_SCHEMA, build_lipschitz_certificate, certificate_json
 
@@ -70,15 +69,11 @@ def test_no_regions_without_a_logit_for_every_label_pixel():
     assert found["regions"] is None and found["fabrication"] is None
 
 
-def test_the_method_says_how_many_pixels_an_object_has(tmp_path):
+def test_the_certifier_says_how_many_pixels_an_object_has():
     metric = LipschitzCertificateMetric(vanish_share=0.8, min_region_pixels=7)
     metric.dataset_meta = dict(classes=CLASSES)
-    metric.summary = dataset_summary([entry(0, 1.5)])
-    runner = SimpleNamespace(test_loop=SimpleNamespace(fp16=False), seed=None)
-    model = SimpleNamespace(lipschitz_bound=lambda size: 1.0)
-    (tmp_path / "audit.json").write_text(json.dumps(AUDIT))
-    method = LipschitzMethod(runner, model, metric, CertificateStore(tmp_path))
-    for row in method.report([entry(0, 1.5)], CLASSES, MODEL)["regions"]:
+    certifier = LipschitzCertifier(SimpleNamespace(lipschitz_bound=None), metric)
+    for row in certifier.report([entry(0, 1.5)], AUDIT, MODEL, None)["regions"]:
         assert (row["vanish_share"], row["min_pixels"]) == (0.8, 7)
 
 

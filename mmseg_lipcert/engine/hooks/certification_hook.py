@@ -3,41 +3,45 @@ from __future__ import annotations
 import copy
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from mmengine.dist import broadcast_object_list, get_rank, is_main_process
-from mmengine.hooks import Hook, LoggerHook
+import numpy as np
+from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, is_main_process
+from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
-from mmseg.datasets import BaseSegDataset
 from mmseg.registry import HOOKS
-from torch.utils.data import SequentialSampler, Subset
+from torch import nn
+from torch.utils.data import SequentialSampler
 
 from mmseg_lipcert.evaluation.metrics import CertificateMetric
 from mmseg_lipcert.report import certificate_json, class_table, overview_table, write_html_report
 from mmseg_lipcert.utils.failures import describe
-from mmseg_lipcert.utils.image_name import check_unique
+from mmseg_lipcert.utils.user_error import UserError
 
 from ..certificate_store import CertificateStore
 from ..certification_error import CertificationError
-from ..checks import check_checkpoint, check_classes, check_dataset, file_digest
-from ..methods import METHODS, CertificationMethod
-from ..picture_writer import PictureWriter
-from ..run_settings import data_digest, run_settings, weights_digest
+from ..certifiers import CERTIFIERS, Certifier
+from ..checks import check_checkpoint, check_classes, check_dataset, file_digest, refuse_fp16
+from ..image_list import ImageList
+from ..run_settings import run_settings, weights_digest
+
+# Lines of progress of a run, beside the logger's own.
+_PROGRESS_LINES = 20
 
 
 @HOOKS.register_module()
 class CertificationHook(Hook):
     """Turns ``Runner.test()`` into a certification.
 
-    The kind of certificate is that of the metric in the test evaluator. Before: the checkpoint must
-    fill the model, the model must fit the method, the data must be readable. During: one JSON line
-    and one npz (prediction, radius) per image, so that a crash loses nothing. After: the tables,
-    certificate.json, pictures of the whole dataset and report.html.
+    The kind of certificate is that of the certificate metric in the test evaluator, whose work the
+    hook does. Before: the checkpoint must fill the model, the model must fit the kind, the data
+    must be readable. During: one JSON line and one npz (prediction, radius) per image, so that a
+    crash loses nothing. After, from what is stored: the tables, certificate.json, pictures of the
+    whole dataset and report.html.
 
     Args:
         out_dir (str, optional): Folder of the results. Defaults to ``certification`` in the work
@@ -49,7 +53,8 @@ class CertificationHook(Hook):
             objects; none are drawn by default.
     """
 
-    priority = "LOWEST"
+    # In front of the logger, which writes the figures that the hook adds.
+    priority = "NORMAL"
 
     def __init__(
         self,
@@ -67,9 +72,8 @@ class CertificationHook(Hook):
         self.resume = resume
         self.every = every
         self.limit = limit
-        self.show_dir = show_dir
+        self.show_dir = None if show_dir is None else Path(show_dir)
         self.checkpoint_digest: str | None = None
-        self.pictures: PictureWriter | None = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Refuse a checkpoint that does not fill the model exactly."""
@@ -83,130 +87,185 @@ class CertificationHook(Hook):
             self.checkpoint_digest = file_digest(_unwrapped(runner.model))
         if self.checkpoint_digest is None:
             raise CertificationError("no checkpoint was loaded: the weights are random")
-        self.metric = _certificate_metric(runner)
+        refuse_fp16(getattr(runner.test_loop, "fp16", False))
         self.store = CertificateStore(
             self.out_dir or Path(runner.work_dir) / "certification", get_rank()
         )
-        self.method = self._method(runner)
-        self.dataset = dataset = runner.test_loop.dataloader.dataset
-        if not isinstance(dataset, BaseSegDataset):
-            raise CertificationError(
-                f"a {type(dataset).__name__} cannot be certified: images are named by the folder "
-                "of one dataset; certify its datasets one by one"
-            )
-        classes = dataset.metainfo.get("classes")
-        check_classes(classes, self.method.num_classes)
-        self.metric.image_root = dataset.data_prefix.get("img_path")
-        self.method.prepare(dataset)
-        indices = list(range(0, len(dataset), self.every))[: self.limit]
-        self.metric.finished = self._open_store(runner)
-        if self.show_dir is not None:
-            self.pictures = PictureWriter(
-                self.show_dir,
-                dataset.metainfo,
-                self.metric.ignore_index,
-                swap_channels=self.method.segmentor.data_preprocessor._channel_conversion,
-            )
-        infos = {i: dataset.get_data_info(i) for i in indices}
-        names = {i: self.metric.image_name(info["img_path"]) for i, info in infos.items()}
-        self.infos = {names[i]: info for i, info in infos.items()}
-        try:
-            check_unique({info["img_path"]: names[i] for i, info in infos.items()})
-        except ValueError as error:
-            raise CertificationError(str(error)) from error
-        self.metric.finished = {k: v for k, v in self.metric.finished.items() if k in self.infos}
-        self._check_finished()
-        remaining = [i for i in indices if names[i] not in self.metric.finished]
-        if remaining:
+        self.certifier = certifier = _certifier(runner)
+        dataset = runner.test_loop.dataloader.dataset
+        check_classes(dataset.metainfo.get("classes"), certifier.segmentor.num_classes)
+        transforms = runner.cfg.test_dataloader.dataset.get("pipeline", ())
+        pipeline = certifier.pipeline(transforms)
+        self.images = ImageList(dataset, pipeline, self.every, self.limit)
+        settings = self._settings(runner)
+        finished = _decided_by_main(lambda: self._finished(settings))
+        remaining = self.images.without(finished)
+        if len(remaining):
             pixels = check_dataset(
-                dataset,
                 remaining,
-                len(classes),
-                self.metric.ignore_index,
-                labeled=not self.metric.finished,
+                len(dataset.metainfo["classes"]),
+                certifier.metric.ignore_index,
+                labeled=not finished,
             )
-            self.method.check_size(max(pixels))
-        self.store.begin(self.settings)
-        self.method.begin(self.store.void)
+            certifier.check_size(max(pixels))
+        audit = self._audit()
+        self.store.begin(settings)
+        certifier.begin(self.store.void)
+        if is_main_process():
+            if audit != self.store.read("audit.json"):
+                self.store.write("audit.json", certificate_json(audit))
+            self._draw_missing(finished)
         runner.logger.info(
-            f"Certifying {len(remaining)} images ({len(self.metric.finished)} already finished); "
+            f"Certifying {len(remaining)} images ({len(finished)} already finished); "
             f"results in {self.store.folder}"
         )
-        for hook in runner.hooks:
-            if isinstance(hook, LoggerHook):  # about twenty lines with the time that is left
-                hook.interval = max(1, min(hook.interval, len(remaining) // 20))
+        self._total, self._began = len(remaining), time.perf_counter()
         loader = copy.deepcopy(runner.cfg.test_dataloader)
-        loader["dataset"] = Subset(dataset, remaining)
+        # One at a time: what is certified is the network on one image.
+        loader.update(dataset=remaining, batch_size=1)
         # Without rounding up no image is certified twice, and there may be none at all.
         loader["sampler"] = dict(type="DefaultSampler", shuffle=False, round_up=False)
-        if self.method.shared_images:
-            loader["sampler"] = SequentialSampler(loader["dataset"])
+        if certifier.shared_images:
+            loader["sampler"] = SequentialSampler(remaining)
         runner.test_loop.dataloader = runner.build_dataloader(loader)
 
     def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict) -> None:
-        """Check the batch, then note when it began."""
-        self.method.start(data_batch, first=batch_idx == 0)
+        """Check the image, then note when it began."""
+        (image,), (sample,) = data_batch["inputs"], data_batch["data_samples"]
+        self.certifier.check(image, sample)
         self._started = time.perf_counter()
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict, outputs: list[BaseDataElement]
     ) -> None:
-        """Write the artifacts of the batch."""
-        seconds = time.perf_counter() - self._started
-        if self.method.shared_images and not is_main_process():
-            self.metric.results.clear()  # every process has the same entries: they count once
-            return
-        entries = self.metric.results[-len(outputs) :]
-        certifying = sum(entry["seconds_certificate"] for entry in entries)
-        for entry, sample, image in zip(entries, outputs, data_batch["inputs"], strict=True):
-            entry["seconds_forward"] = (seconds - certifying) / len(outputs)
-            entry["data_sha256"] = self._data_digest(entry["image"])
-            maps = self.method.maps(sample)
-            self.store.add(entry, maps)
-            if self.pictures is not None:
-                self.method.draw(self.pictures, entry, sample, image, maps)
+        """Certify the image, record it and draw its pictures."""
+        if self.certifier.shared_images and not is_main_process():
+            return  # every process has the same image: it counts once
+        predicted = time.perf_counter()
+        (image,), (sample,) = data_batch["inputs"], outputs
+        pixels = self.certifier.pixels(image)
+        result = self.certifier.certify(sample, pixels)
+        entry = {
+            **result.entry,
+            "seconds_certificate": time.perf_counter() - predicted,
+            "seconds_forward": predicted - self._started,
+            "data_sha256": self.images.digest(result.name),
+        }
+        self.store.add(entry, result.maps)
+        if self.show_dir is not None:
+            self.certifier.draw(self.show_dir, entry, result.maps, pixels, result.target)
+        self._log_progress(runner, batch_idx + 1)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
-        """Write the report."""
-        self.method.finish()
-        if not is_main_process():
+        """Look whether the model is still the one that began, then report."""
+        self._finish()
+        figures = _decided_by_main(lambda: self._report(runner))
+        prefix = self.certifier.metric.prefix
+        metrics.update({f"{prefix}/{name}": value for name, value in figures.items()})
+
+    def _settings(self, runner: Runner) -> dict[str, Any]:
+        """What decides the numbers."""
+        try:
+            return {
+                "method": self.certifier.method,
+                "ignore_index": self.certifier.metric.ignore_index,
+                **self.certifier.settings(),
+                **run_settings(runner.cfg, self.checkpoint_digest),
+            }
+        except ValueError as error:
+            raise CertificationError(str(error)) from error
+
+    def _finished(self, settings: dict[str, Any]) -> dict[str, dict]:
+        """Entries of the images that are finished, by name.
+
+        Raises:
+            CertificationError: If they must not be continued.
+        """
+        entries = self.store.open(settings, self.resume)
+        finished = {name: entries[name] for name in self.images.names if name in entries}
+        for name, entry in finished.items():
+            if entry["data_sha256"] != self.images.digest(name):
+                raise CertificationError(
+                    f"cannot resume {self.store.folder}: {self.images.info(name)['img_path']} or "
+                    "its labels have changed since they were certified; choose another folder"
+                )
+        return finished
+
+    def _audit(self) -> dict[str, float]:
+        """What is found out at the first image, now or in the run that is continued."""
+        data = self.images[0]
+        self.certifier.model.eval()
+        self.certifier.check(data["inputs"], data["data_samples"])
+        found = self.certifier.audit({key: [value] for key, value in data.items()})
+        known = self.store.read("audit.json")
+        return known if all(isinstance(known.get(name), float) for name in found) else found
+
+    def _finish(self) -> None:
+        """Void everything if the model has changed on the way; wait for all processes."""
+        reason = None
+        try:
+            self.certifier.finish()
+        except (UserError, ValueError) as error:
+            reason = str(error)
+        reasons = list(filter(None, all_gather_object(reason)))
+        if reasons:
+            self.store.void(reasons[0])
+            raise CertificationError(f"the certificate is void: {reasons[0]}")
+
+    def _draw_missing(self, finished: dict[str, dict]) -> None:
+        """Draw the pictures that an interrupted run has left out."""
+        if self.show_dir is None:
             return
-        entries = [e for name, e in self.store.finished().items() if name in self.infos]
-        certificate = self.method.report(
+        for name, entry in finished.items():
+            if all((self.show_dir / path).is_file() for path in self.certifier.pictures(entry)):
+                continue
+            data = self.images.read(name)
+            target = data["data_samples"].gt_sem_seg.data[0].numpy()
+            with np.load(self.store.map_path(name)) as maps:
+                pixels = self.certifier.pixels(data["inputs"])
+                self.certifier.draw(self.show_dir, entry, dict(maps), pixels, target)
+
+    def _log_progress(self, runner: Runner, done: int) -> None:
+        if done % max(1, self._total // _PROGRESS_LINES) == 0:
+            left = (time.perf_counter() - self._began) / done * (self._total - done)
+            runner.logger.info(f"{done} of {self._total} images, eta: {left / 60:.1f} minutes")
+
+    def _report(self, runner: Runner) -> dict[str, float]:
+        """Write the report of all images from what is stored; give its figures."""
+        stored = self.store.finished()
+        missing = [name for name in self.images.names if name not in stored]
+        if missing:
+            raise CertificationError(
+                f"{len(missing)} images are not in {self.store.folder}, among them {missing[0]}: "
+                "all processes must write into the same folder"
+            )
+        entries = [stored[name] for name in sorted(self.images.names)]
+        certifier = self.certifier
+        certificate = certifier.report(
             entries,
-            self.dataset.metainfo["classes"],
+            self.store.read("audit.json"),
             {
-                **self.method.model_parts(),
+                **certifier.model_parts(),
                 "config": Path(runner.cfg.filename or "").name,
                 "checkpoint": Path(
-                    runner.cfg.load_from or getattr(self.method.segmentor, "path", "")
+                    runner.cfg.load_from or getattr(certifier.segmentor, "path", "")
                 ).name,
                 "weights_sha256": self.checkpoint_digest,
                 "data_sha256": _joint_digest(entries),
             },
+            runner.seed,
         )
         path = self.store.write("certificate.json", certificate_json(certificate))
         runner.logger.info("Per class, in percent\n" + class_table(certificate))
         runner.logger.info(
-            f"{self.method.headline}, in percent (rows without a norm are measured)\n"
+            f"{certifier.headline}, in percent (rows without a norm are measured)\n"
             + overview_table(certificate)
         )
-        self.method.draw_summary(entries, certificate)
-        runner.logger.info(f"Certificate written to {path}")
+        curve = self.store.folder / "curve.png"
+        certifier.draw_summary(curve, entries, certificate)
+        runner.logger.info(f"Certificate written to {path}, its curve to {curve}")
         self._write_page(runner)
-
-    def _data_digest(self, image: str) -> str:
-        info = self.infos[image]
-        return data_digest(info["img_path"], info.get("seg_map_path"), self.dataset.backend_args)
-
-    def _check_finished(self) -> None:
-        """Refuse to continue where an image or its labels have changed since."""
-        for name, entry in self.metric.finished.items():
-            if entry["data_sha256"] != self._data_digest(name):
-                raise CertificationError(
-                    f"cannot resume {self.store.folder}: {self.infos[name]['img_path']} or its "
-                    "labels have changed since they were certified; choose another folder"
-                )
+        return certifier.metric.compute_metrics(entries)
 
     def _write_page(self, runner: Runner) -> None:
         """Write report.html; the certificate is complete without it."""
@@ -220,55 +279,47 @@ class CertificationHook(Hook):
         else:
             runner.logger.info(f"Report written to {page}")
 
-    def _method(self, runner: Runner) -> CertificationMethod:
-        for method in METHODS.values():
-            if type(self.metric) is method.metric_type:
-                return method(runner, _unwrapped(runner.model), self.metric, self.store)
-        raise CertificationError(
-            f"no certification method goes with the metric {type(self.metric).__name__}; use "
-            f"{' or '.join(method.metric_type.__name__ for method in METHODS.values())}"
-        )
 
-    def _open_store(self, runner: Runner) -> dict[str, dict]:
-        try:
-            self.settings = settings = {
-                "method": self.method.name,
-                "ignore_index": self.metric.ignore_index,
-                **self.method.settings(),
-                **run_settings(runner.cfg, self.checkpoint_digest),
-            }
-        except ValueError as error:
-            raise CertificationError(str(error)) from error
-        # One process decides, so that no process finds the folder that another one just made.
-        answer: list[Any] = [None, None]
-        if is_main_process():
-            try:
-                answer[0] = self.store.open(settings, self.resume)
-            except CertificationError as error:
-                answer[1] = error
-        broadcast_object_list(answer)
-        if answer[1] is not None:
-            raise answer[1]
-        return answer[0]
-
-
-def _joint_digest(entries: Sequence[dict[str, Any]]) -> str:
-    """SHA-256 of the names and digests of all images, in the order of their names."""
-    digest = hashlib.sha256()
-    for entry in sorted(entries, key=lambda entry: entry["image"]):
-        digest.update(f"{entry['data_sha256']}  {entry['image']}\n".encode())
-    return digest.hexdigest()
-
-
-def _certificate_metric(runner: Runner) -> CertificateMetric:
-    metrics = runner.test_evaluator.metrics
+def _certifier(runner: Runner) -> Certifier:
+    """Certifier of the certificate metric, which is taken out of the evaluator."""
+    metrics = runner.test_loop.evaluator.metrics
     found = [metric for metric in metrics if isinstance(metric, CertificateMetric)]
     if len(found) != 1:
         raise CertificationError(
             f"the test evaluator must hold one certificate metric, not {len(found)}"
         )
-    return found[0]
+    (metric,) = found
+    for certifier in CERTIFIERS.values():
+        if type(metric) is certifier.metric_type:
+            metrics.remove(metric)
+            return certifier(_unwrapped(runner.model), metric)
+    raise CertificationError(
+        f"no certifier goes with the metric {type(metric).__name__}; use one of "
+        f"{', '.join(sorted({c.metric_type.__name__ for c in CERTIFIERS.values()}))}"
+    )
 
 
-def _unwrapped(model: torch.nn.Module) -> torch.nn.Module:
+def _decided_by_main(decide: Callable[[], Any]) -> Any:
+    """What the first process finds, or the error that it meets, in every process."""
+    answer: list[Any] = [None, None]
+    if is_main_process():
+        try:
+            answer[0] = decide()
+        except Exception as error:
+            answer[1] = error
+    broadcast_object_list(answer)
+    if answer[1] is not None:
+        raise answer[1]
+    return answer[0]
+
+
+def _joint_digest(entries: Sequence[dict[str, Any]]) -> str:
+    """SHA-256 of the names and digests of all images, in the order of their names."""
+    digest = hashlib.sha256()
+    for entry in entries:
+        digest.update(f"{entry['data_sha256']}  {entry['image']}\n".encode())
+    return digest.hexdigest()
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model

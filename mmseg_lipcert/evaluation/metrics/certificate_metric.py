@@ -1,17 +1,18 @@
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 from mmengine.evaluator import BaseMetric
 
-from mmseg_lipcert.utils.image_name import image_name
-
 
 class CertificateMetric(BaseMetric):
     """Base of the certified metrics: a small entry per image, figures from the entries alone.
+
+    It says what is certified: a certification (``CertificationHook``, ``CertifiedSegInferencer``)
+    takes its settings, makes the entries by :meth:`certify` and the figures by :meth:`summarize`.
+    As a metric of MMEngine it does the same for predictions that carry what a certificate rests on.
 
     Args:
         ignore_index (int): Label of ignored pixels. Defaults to 255.
@@ -26,12 +27,6 @@ class CertificateMetric(BaseMetric):
     ) -> None:
         super().__init__(collect_device, prefix)
         self.ignore_index = ignore_index
-        #: Folder that image names are relative to; the certification hook sets it.
-        self.image_root: str | None = None
-        #: Entries of earlier runs by image name; the certification hook sets them.
-        self.finished: dict[str, dict] = {}
-        #: The dataset figures of the last evaluation.
-        self.summary: dict[str, Any] = {}
 
     @abstractmethod
     def certify(self, sample: dict[str, Any]) -> dict[str, Any]:
@@ -48,34 +43,34 @@ class CertificateMetric(BaseMetric):
     def summarize(self, entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Figures of the dataset from the entries of its images: ``clean`` and ``certified``."""
 
+    @abstractmethod
+    def title(self, entry: dict[str, Any]) -> str:
+        """What is certified of an image, in one line."""
+
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Certify the images of one batch.
+        """Make the entries of one batch.
 
         Args:
             data_batch (dict): Not used.
             data_samples (Sequence[dict]): Predictions with their labels.
         """
         for sample in data_samples:
-            start = time.perf_counter()
-            entry = self.certify(sample)
-            entry["image"] = self.image_name(sample["img_path"])
-            entry["seconds_certificate"] = time.perf_counter() - start
-            self.results.append(entry)
+            self.results.append({**self.certify(sample), "image": sample["img_path"]})
 
-    def image_name(self, path: str) -> str:
-        """Name of an image in results and artifacts: its path without root and extension."""
-        return image_name(path, self.image_root)
+    def compute_metrics(self, results: Sequence[dict]) -> dict[str, float]:
+        """Combine the entries of all images; an image that is there twice counts once."""
+        entries = {entry["image"]: entry for entry in results}
+        return self.figures(self.summarize([entries[name] for name in sorted(entries)]))
 
-    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Combine the entries of all images, those of an interrupted run included."""
-        entries = {**self.finished, **{entry["image"]: entry for entry in results}}
-        self.summary = self.summarize([entries[name] for name in sorted(entries)])
+    @staticmethod
+    def figures(summary: dict[str, Any]) -> dict[str, float]:
+        """The numbers of a summary by one name each, such as ``pixel_accuracy@0.1``."""
         figures = {
             f"clean_{key}": value
-            for key, value in self.summary["clean"].items()
+            for key, value in summary["clean"].items()
             if isinstance(value, float)
         }
-        for row in self.summary["certified"]:
+        for row in summary["certified"]:
             figures.update(
                 {
                     f"{key}@{row['eps']:g}": value

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from mmseg.registry import METRICS
 from mmseg_lipcert.certificates import RegionQuery, dataset_summary, image_entry
 from mmseg_lipcert.certificates.cells import native_target
 from mmseg_lipcert.certificates.validation import check_eps, check_share
-from mmseg_lipcert.utils.rounding import check_distinct
+from mmseg_lipcert.utils.rounding import check_distinct, percent, significant
 
 from .certificate_metric import CertificateMetric
 
@@ -100,6 +101,25 @@ class LipschitzCertificateMetric(CertificateMetric):
     def summarize(self, entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Figures of the dataset (:func:`mmseg_lipcert.certificates.dataset_summary`)."""
         return dataset_summary(entries)
+
+    def title(self, entry: dict[str, Any]) -> str:
+        """Pixel accuracy of an image without attack and at each eps."""
+        valid = max(entry["valid"], 1)
+        accuracy = ", ".join(
+            f"{percent((entry['correct'] - lost) / valid)} at {significant(eps)}"
+            for eps, lost in zip(entry["eps"], entry["correct_lost"], strict=True)
+        )
+        return f"pixel accuracy {percent(entry['correct'] / valid)}, certified {accuracy}"
+
+    def with_eps(self, eps: float | Sequence[float]) -> LipschitzCertificateMetric:
+        """The same with other norms of the perturbation.
+
+        Raises:
+            ValueError: If one is negative or not finite.
+        """
+        other = copy.copy(self)
+        other.eps = check_eps(eps)
+        return other
 
     def calculate(
         self,

@@ -6,8 +6,7 @@ from typing import Any
 from mmseg.registry import METRICS
 
 from mmseg_lipcert.certificates import SmoothingSettings, smoothing_entry, smoothing_summary
-from mmseg_lipcert.certificates.smoothing import ClassHierarchy
-from mmseg_lipcert.utils.rounding import check_distinct
+from mmseg_lipcert.utils.rounding import check_distinct, percent, significant
 
 from .certificate_metric import CertificateMetric
 
@@ -56,8 +55,6 @@ class SmoothingCertificateMetric(CertificateMetric):
             k=k,
         )
         self.settings_for(sigma=1.0, n0=1, n=1)  # refuses wrong options before any work
-        #: What the segmentor falls back to; the certification hook sets it.
-        self.hierarchy: ClassHierarchy | None = None
 
     def settings_for(self, sigma: float, n0: int, n: int) -> SmoothingSettings:
         """All settings of the test, with those of the draws.
@@ -98,10 +95,18 @@ class SmoothingCertificateMetric(CertificateMetric):
             settings,
             len(self.dataset_meta["classes"]),
             self.ignore_index,
-            self.hierarchy,
+            drawn["hierarchy"],
         )
         return {**entry, "forward_passes": drawn["forward_passes"]}
 
     def summarize(self, entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Figures of the dataset (:func:`mmseg_lipcert.certificates.smoothing_summary`)."""
         return smoothing_summary(entries)
+
+    def title(self, entry: dict[str, Any]) -> str:
+        """Certified accuracy and abstentions of an image at the first radius."""
+        row = self.summarize([entry])["certified"][0]
+        return (
+            f"certified at {significant(row['eps'])}: accuracy {percent(row['pixel_accuracy'])}, "
+            f"{percent(row['abstain'], up=True)} abstain (black)"
+        )

@@ -31,3 +31,14 @@ class BaseDenoiser(nn.Module):
         Returns:
             Denoised images (B, 3, H, W), float32, in [0, 1] units.
         """
+
+    def check_sigma(self, sigma: float, size: tuple[int, int]) -> None:  # noqa: B027
+        """Refuse noise that this denoiser was not made for, without any work.
+
+        Args:
+            sigma: Standard deviation of the noise, images in [0, 1].
+            size: Height and width of the images.
+
+        Raises:
+            ValueError: Naming the range.
+        """

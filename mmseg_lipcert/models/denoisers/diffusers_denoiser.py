@@ -131,6 +131,15 @@ class DiffusersDenoiser(BaseDenoiser):
         images = self.strategy(self._denoise, noisy.float() * 2 - 1, sigma, generators)
         return (images + 1) / 2
 
+    def check_sigma(self, sigma: float, size: tuple[int, int]) -> None:
+        """Refuse noise outside of the model's range, behind whatever the strategy does to it."""
+
+        def check(images: Tensor, sigma: float, generators: None) -> Tensor:
+            self.family.timestep(self.noise_range * sigma)
+            return images
+
+        self.strategy(check, torch.zeros(1, 3, *size), sigma, None)
+
     def _denoise(
         self, noisy: Tensor, sigma: float, generators: Sequence[torch.Generator] | None
     ) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmseg_lipcert.certificates import predicted_labels
 from mmseg_lipcert.certificates.cells import cell_indices, repeat_labels
-from mmseg_lipcert.lipschitz import LipschitzAudit, audit, require_unchanged
+from mmseg_lipcert.lipschitz import LipschitzAudit, audit
 
 from ..layers import fold_network
 from .native_logits import NativeLogits
@@ -31,7 +31,7 @@ class LipEncoderDecoder(EncoderDecoder):
       ``pred_sem_seg`` has the original size of the image, by nearest-neighbor repetition.
     - :meth:`lipschitz_audit` bounds the map from the network's input to these logits, from the
       weights that run. With ``free_classifier`` in the decode head it bounds the features in front
-      of the classifier, and predictions carry the classifier.
+      of the classifier.
 
     Args:
         *args: Arguments of ``EncoderDecoder``.
@@ -48,14 +48,13 @@ class LipEncoderDecoder(EncoderDecoder):
         mode = (self.test_cfg or {}).get("mode", "whole")
         if mode != "whole":
             raise ValueError(f"a Lipschitz segmentor is tested in mode 'whole', got {mode!r}")
-        #: Whether predictions carry ``lipschitz_bound``; the certification hook sets it.
-        self.attach_bound = False
         self._forget_folded()
         self.register_load_state_dict_post_hook(lambda module, _: module._forget_folded())
 
     def train(self, mode: bool = True) -> LipEncoderDecoder:
         """Switch between training and evaluation."""
-        self._forget_folded()
+        if mode or self.training:
+            self._forget_folded()
         return super().train(mode)
 
     def _apply(self, fn, *args, **kwargs):
@@ -67,7 +66,6 @@ class LipEncoderDecoder(EncoderDecoder):
         self.__dict__["_folded"] = None
         self.__dict__["_audits"] = {}
         self.__dict__["_stride"] = None
-        self.__dict__["_first_answer"] = None
 
     @property
     def network(self) -> nn.Module:
@@ -129,17 +127,6 @@ class LipEncoderDecoder(EncoderDecoder):
         """Joint l2 Lipschitz bound from images in [0, 1] to the native logits (or features)."""
         return self.preprocessing_norm() * self.lipschitz_audit(image_size).upper
 
-    def require_unchanged(self) -> None:
-        """Run the network again at the first input whose prediction carried the bound.
-
-        Raises:
-            AuditError: If its answer has changed: then it was not one fixed map, and none of the
-                predictions since is certified.
-        """
-        if self._first_answer is not None:
-            image, answer = self._first_answer
-            require_unchanged(self.network, image, answer.flatten())
-
     def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
         return self.network(inputs)
 
@@ -173,32 +160,16 @@ class LipEncoderDecoder(EncoderDecoder):
         Returns:
             list[SegDataSample]: With ``seg_logits`` (K, h, w) at native resolution (of a binary
             head: shifted so that its threshold lies at 0) and
-            ``pred_sem_seg`` (1, H0, W0) at the original size; the metainfo ``logit_stride`` says
-            how many rows of the network's image one row of logits stands for.
-
-        Raises:
-            RuntimeError: If predictions carry the bound, which does not hold under autocast.
+            ``pred_sem_seg`` (1, H0, W0) at the original size; the metainfo ``input_size`` is that
+            of the network's image, ``logit_stride`` how many rows of it one row of logits stands
+            for.
         """
-        if self.attach_bound and torch.is_autocast_enabled(inputs.device.type):
-            raise RuntimeError(
-                "the audited network runs in full precision: certify outside of autocast"
-            )
-        # One by one where a certificate follows: a batch of one is what was audited.
-        batches = inputs.split(1) if self.attach_bound else [inputs]
-        answers = [self.network(batch) for batch in batches]
-        logits = torch.cat(answers)
+        logits = self.network(inputs)
         if self.out_channels == 1:
             logits = logits - math.log(
                 self.decode_head.threshold / (1 - self.decode_head.threshold)
             )
-        carried = dict(logit_stride=self.logit_stride)
-        if self.attach_bound:
-            size = tuple(inputs.shape[2:])
-            carried["lipschitz_bound"] = self.lipschitz_bound(size)
-            if self.has_free_classifier:
-                carried["classifier"] = self.lipschitz_audit(size).classifier
-            if self._first_answer is None:
-                self.__dict__["_first_answer"] = (batches[0].clone(), answers[0].clone())
+        carried = dict(input_size=tuple(inputs.shape[2:]), logit_stride=self.logit_stride)
         if data_samples is None:
             shape = dict(ori_shape=tuple(inputs.shape[2:]), img_shape=tuple(inputs.shape[2:]))
             data_samples = [SegDataSample(metainfo=shape) for _ in inputs]

@@ -157,8 +157,6 @@ class SmoothedSegmentor(BaseTTAModel):
         #: Transforms of the test pipeline that run behind the noise; the certification hook sets
         #: them.
         self.transforms: Sequence[dict] = ()
-        #: Folder that image names are relative to; the certification hook sets it.
-        self.image_root: str | None = None
         self._layout_chosen = channels_last is not None or bool(compile)
         if channels_last:
             self.module.to(memory_format=torch.channels_last)
@@ -206,7 +204,7 @@ class SmoothedSegmentor(BaseTTAModel):
             (vertices of the hierarchy, if there is one); ``smoothing_hits`` (1, H, W), how many of
             the n draws agreed; ``pred_sem_seg`` (1, H, W), chosen leaf classes;
             ``clean_prediction`` (1, H, W), the segmentor alone on the image without noise; and the
-            metainfo ``smoothing``: sigma, n0, n, forward_passes and seconds_forward.
+            metainfo ``smoothing``: sigma, n0, n, hierarchy, forward_passes and seconds_forward.
 
         Raises:
             DependentDrawsError: If draws influence each other or a state survives a call.
@@ -264,7 +262,7 @@ class SmoothedSegmentor(BaseTTAModel):
                 f"{sample.img_path}: noise is added to the uint8 image, got {image.dtype}; the "
                 "test pipeline must not convert or normalize it"
             )
-        name = image_name(sample.img_path, self.image_root)
+        name = sample.get("image_name") or image_name(sample.img_path)
         run = self._runner(image.to(self.device, torch.float32), sample, name)
         if not self._layout_chosen:
             self._choose_layout(run)
@@ -310,6 +308,7 @@ class SmoothedSegmentor(BaseTTAModel):
                     sigma=self.sigma,
                     n0=self.n0,
                     n=self.n,
+                    hierarchy=self.hierarchy,
                     forward_passes=self.forward_passes,
                     seconds_forward=time.perf_counter() - started,
                 )

@@ -31,11 +31,9 @@ def prediction(name, seed, size=(6, 8), **changes):
     return {**sample, **changes}
 
 
-def evaluate(samples, batch=1, finished=None):
+def evaluate(samples, batch=1):
     metric = LipschitzCertificateMetric(eps=EPS)
     metric.dataset_meta = {}
-    metric.image_root = "/data/images"
-    metric.finished = finished or {}
     for start in range(0, len(samples), batch):
         metric.process({}, samples[start : start + batch])
     return metric, metric.evaluate(len(samples))
@@ -58,15 +56,12 @@ def test_batches_do_not_matter():
     assert evaluate(samples)[1] == evaluate(samples, batch=4)[1]
 
 
-def test_finished_images_count_once():
+def test_images_that_are_there_twice_count_once():
     samples = [prediction(f"{i}", i) for i in range(3)]
     metric, figures = evaluate(samples)
-    first = metric.calculate(
-        samples[0]["seg_logits"]["data"], samples[0]["gt_sem_seg"]["data"][0], 1.5, (6, 8)
-    )
-    finished = {"0": {**first, "image": "0"}}
-    assert evaluate(samples[1:], finished=finished)[1] == figures
-    assert evaluate(samples, finished=finished)[1] == figures
+    entries = [{**metric.certify(sample), "image": sample["img_path"]} for sample in samples]
+    twice = metric.compute_metrics([*entries, entries[0]])
+    assert {f"certified/{name}": value for name, value in twice.items()} == figures
 
 
 def test_one_small_entry_per_image():

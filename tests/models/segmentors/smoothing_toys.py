@@ -44,6 +44,6 @@ def data_of(*images, names=None):
     for number, image in enumerate(images):
         name = names[number] if names else f"{number}"
         size = tuple(image.shape[1:])
-        meta = dict(img_path=f"/data/{name}.png", ori_shape=size, img_shape=size)
+        meta = dict(img_path=f"/data/{name}.png", image_name=name, ori_shape=size, img_shape=size)
         samples.append(SegDataSample(metainfo=meta))
     return dict(inputs=list(images), data_samples=samples)

@@ -6,7 +6,8 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from mmseg_lipcert.certificates import flip_costs
-from mmseg_lipcert.lipschitz import AuditError
+from mmseg_lipcert.engine.certifiers import LipschitzCertifier
+from mmseg_lipcert.evaluation.metrics import LipschitzCertificateMetric
 from mmseg_lipcert.models.layers import OrthogonalLayer
 from mmseg_lipcert.models.segmentors import NativeLogits
 
@@ -158,14 +159,6 @@ def test_prediction_keeps_native_logits(mmseg_scope):
         assert prediction[y, x] == native[row, column]
 
 
-def test_bound_travels_with_predictions_only_on_request(mmseg_scope):
-    model = build().eval()
-    inputs = torch.zeros(1, 3, *SIZE)
-    assert "lipschitz_bound" not in model.predict(inputs)[0].metainfo
-    model.attach_bound = True
-    assert model.predict(inputs)[0].metainfo["lipschitz_bound"] == model.lipschitz_bound(SIZE)
-
-
 def test_autocast_leaves_logits_in_float32(mmseg_scope):
     config = model_config()
     config["train_cfg"] = dict(autocast="bfloat16")
@@ -207,9 +200,9 @@ def free_classifier_model():
 
 def test_free_classifier_is_certified_through_its_weights(mmseg_scope):
     model = free_classifier_model()
-    model.attach_bound = True
     x = torch.rand(1, 3, *SIZE) - 0.5
-    (result,) = model.predict(x)
+    (predicted,) = model.predict(x)
+    result = LipschitzCertifier(model, LipschitzCertificateMetric()).certify(predicted).sample
     assert result.metainfo["lipschitz_bound"] <= 1.01, "the features are 1-Lipschitz"
     weight = result.metainfo["classifier"]
     torch.testing.assert_close(weight, model.decode_head.conv_seg.weight.detach().flatten(1))
@@ -273,70 +266,19 @@ def test_stride_of_the_logits_is_that_of_the_network_at_any_size(mmseg_scope):
         assert prediction.pred_sem_seg.data.shape == (1, height, 40)
 
 
-def test_a_bound_is_not_given_under_autocast(mmseg_scope):
-    model = build().eval()
-    model.attach_bound = True
-    image = torch.rand(1, 3, *SIZE) - 0.5
-    model.predict(image)
-    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(RuntimeError, match="autocast"):
-        model.predict(image)
-
-
-def test_an_answer_that_changes_after_the_audit_is_found(mmseg_scope):
-    model = build().eval()
-    image = torch.rand(2, 3, *SIZE)
-    model.require_unchanged()  # nothing was certified yet
-    model.attach_bound = True
-    model.predict(image)
-    model.predict(torch.rand(1, 3, 16, 16))
-    model.require_unchanged()
-    with torch.no_grad():
-        next(model.network.parameters()).mul_(1.001)
-    with pytest.raises(AuditError, match="answer to the same input has changed"):
-        model.require_unchanged()
-    model.train().eval().require_unchanged()
-
-
 def test_own_head_of_mmsegmentation_is_certified(mmseg_scope):
     config = model_config(backbone="LipEncoder")
     config["decode_head"] = dict(
         type="FCNHead", in_channels=64, channels=8, num_classes=5, dropout_ratio=0, norm_cfg=None
     )
     model = MODELS.build(config).eval()
-    model.attach_bound = True
     (sample,) = model.predict(torch.rand(1, 3, *SIZE))
-    assert 0 < sample.lipschitz_bound == model.lipschitz_bound(SIZE)
+    assert sample.input_size == SIZE and 0 < model.lipschitz_bound(SIZE)
 
 
 def test_inference_mode_gives_the_same_bound(mmseg_scope):
     model = build().eval()
-    model.attach_bound = True
     with torch.inference_mode():
-        (sample,) = model.predict(torch.rand(1, 3, *SIZE))
+        bound = model.lipschitz_bound(SIZE)
     model.train().eval()
-    assert sample.lipschitz_bound == pytest.approx(model.lipschitz_bound(SIZE), rel=1e-9)
-
-
-class MixesTheBatch(nn.Module):
-    total_stride = 1
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 3, 1)
-
-    def forward(self, x):
-        x = self.conv(x)
-        return (torch.cat([x, x - x.mean(0, keepdim=True)], 1),)
-
-
-def test_images_of_a_batch_do_not_meet_where_a_certificate_follows(mmseg_scope):
-    model = build(backbone="LipEncoder").eval()
-    model.backbone = MixesTheBatch()
-    model.decode_head = nn.Sequential(nn.Flatten(0, 0))
-    model.decode_head.out_channels = 6
-    model.decode_head.forward = lambda features: features[0]
-    model.attach_bound = True
-    images = torch.rand(2, 3, *SIZE)
-    together, alone = model.predict(images), [model.predict(image[None])[0] for image in images]
-    for first, second in zip(together, alone, strict=True):
-        assert torch.equal(first.seg_logits.data, second.seg_logits.data)
+    assert bound == pytest.approx(model.lipschitz_bound(SIZE), rel=1e-9)

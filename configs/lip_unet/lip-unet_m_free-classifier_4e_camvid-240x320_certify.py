@@ -1,5 +1,0 @@
-_base_ = "./lip-unet_m_free-classifier_4e_camvid-240x320.py"
-custom_hooks = [dict(type="CertificationHook")]
-test_evaluator = dict(
-    _delete_=True, type="LipschitzCertificateMetric", eps=[0.05, 0.1, 0.17, 0.5, 1.0]
-)

@@ -18,7 +18,12 @@ from torch import Tensor, nn
 from mmseg_lipcert.datasets.transforms import LoadCheckedImage
 from mmseg_lipcert.engine.loading import build_model, fill_model
 from mmseg_lipcert.lipschitz import AuditError, LipschitzAudit, audit, interpolation_norm
-from mmseg_lipcert.models.segmentors import LipEncoderDecoder, NativeLogits, preprocessor_norm
+from mmseg_lipcert.models.segmentors import (
+    ForeignSegmentor,
+    LipEncoderDecoder,
+    NativeLogits,
+    preprocessor_norm,
+)
 from mmseg_lipcert.report import certificate_json, environment
 from mmseg_lipcert.utils.cli import CommandLineError, load_config
 from mmseg_lipcert.utils.failures import one_line_errors
@@ -121,6 +126,8 @@ def audited_network(model: nn.Module) -> tuple[nn.Module, str]:
     if isinstance(model, LipEncoderDecoder):
         end = "the features of its classifier" if model.has_free_classifier else "its native logits"
         return model.network, f"folded network up to {end}"
+    if isinstance(model, ForeignSegmentor):
+        raise AuditError("its network is a file, whose operations the audit cannot see")
     if not isinstance(model, EncoderDecoder) or isinstance(model.decode_head, nn.ModuleList):
         raise AuditError(
             f"{type(model).__name__} is not an EncoderDecoder with one decode head: "
@@ -215,7 +222,8 @@ def main() -> int:
     model.eval()
     weights = f"checkpoint {args.checkpoint}"
     if args.checkpoint is None:
-        weights = "random: no checkpoint was given"
+        file = isinstance(model, ForeignSegmentor)
+        weights = model.path if file else "random: no checkpoint was given"
     report: dict[str, Any] = {
         "schema": 1,
         "config": Path(args.config).name,

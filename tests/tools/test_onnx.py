@@ -83,6 +83,14 @@ def test_attacks_are_refused(run_tool, exported, project, tmp_path):
         run_tool("attack.py", project.config, "none", *options)
 
 
+def test_there_is_no_lipschitz_bound(run_tool, test_tool, exported, capsys):
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        assert run_tool("audit_lipschitz.py", exported[0]) == 1
+    assert f"no bound ({exported[1]}): its network is a file" in capsys.readouterr().err
+    with pytest.raises(CommandLineError, match="OnnxSegmentor has no Lipschitz bound"):
+        test_tool(exported[0], "none", "--certify", "lipschitz")
+
+
 def test_attacks_follow_the_gradients_of_an_exported_network(run_tool, exported, project, tmp_path):
     images = torch.rand(2, 3, 32, 64)
     network = torch.nn.Conv2d(3, 20, 1).eval()

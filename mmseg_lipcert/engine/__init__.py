@@ -1,6 +1,6 @@
 """What happens around a certification: checks before, artifacts during, the report after."""
 
-from . import hooks
+from . import hooks, optimizers
 from .certificate_store import CertificateStore
 from .certification_error import CertificationError
 from .checks import check_dataset, check_state_dict
@@ -11,4 +11,5 @@ __all__ = [
     "check_dataset",
     "check_state_dict",
     "hooks",
+    "optimizers",
 ]

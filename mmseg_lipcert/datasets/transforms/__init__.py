@@ -1,11 +1,12 @@
-"""Data transforms: noise for training, and loading whose errors name the file at fault."""
+"""Data transforms: noise, light and denoising for training, and loading whose errors name files."""
 
-from mmseg_lipcert.datasets.transforms.add_gaussian_noise import AddGaussianNoise
-from mmseg_lipcert.datasets.transforms.check_labels import CheckLabels
-from mmseg_lipcert.datasets.transforms.checked_random_crop import CheckedRandomCrop
-from mmseg_lipcert.datasets.transforms.denoise import Denoise
-from mmseg_lipcert.datasets.transforms.load_checked_annotations import LoadCheckedAnnotations
-from mmseg_lipcert.datasets.transforms.load_checked_image import LoadCheckedImage
+from .add_gaussian_noise import AddGaussianNoise
+from .check_labels import CheckLabels
+from .checked_random_crop import CheckedRandomCrop
+from .denoise import Denoise
+from .load_checked_annotations import LoadCheckedAnnotations
+from .load_checked_image import LoadCheckedImage
+from .random_exposure import RandomExposure
 
 __all__ = [
     "AddGaussianNoise",
@@ -14,4 +15,5 @@ __all__ = [
     "Denoise",
     "LoadCheckedAnnotations",
     "LoadCheckedImage",
+    "RandomExposure",
 ]

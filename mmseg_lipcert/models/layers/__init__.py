@@ -7,6 +7,8 @@ from .folding import fold_network
 from .layer_factory import LayerFactory
 from .max_min import MaxMin
 from .orthogonal_layer import OrthogonalLayer
+from .rolled_stage import RolledStage
+from .sll_block import SLLBlock
 
 __all__ = [
     "AOCConv2d",
@@ -15,5 +17,7 @@ __all__ = [
     "LayerFactory",
     "MaxMin",
     "OrthogonalLayer",
+    "RolledStage",
+    "SLLBlock",
     "fold_network",
 ]

@@ -8,6 +8,7 @@ from torch import nn
 
 from .batch_centering2d import BatchCentering2d
 from .orthogonal_layer import OrthogonalLayer
+from .sll_block import SLLBlock
 
 
 def fold_network(network: nn.Module) -> nn.Module:
@@ -19,14 +20,14 @@ def fold_network(network: nn.Module) -> nn.Module:
     constraints, and its weights cannot move: it is what gets audited and certified.
 
     Args:
-        network (nn.Module): A network that may hold :class:`OrthogonalLayer` and
-            :class:`BatchCentering2d` modules; it is left unchanged.
+        network (nn.Module): A network that may hold :class:`OrthogonalLayer`,
+            :class:`SLLBlock` and :class:`BatchCentering2d` modules; it is left unchanged.
     """
     plain = copy.deepcopy(network)
     for module in list(plain.modules()):
         # Not named_children(), which leaves out the second name of a shared layer.
         for name, child in list(module._modules.items()):
-            if isinstance(child, OrthogonalLayer):
+            if isinstance(child, OrthogonalLayer | SLLBlock):
                 setattr(module, name, child.fold())
     for module in plain.modules():
         if isinstance(module, ConvModule):

@@ -36,7 +36,9 @@ class LipEncoderDecoder(EncoderDecoder):
     Args:
         *args: Arguments of ``EncoderDecoder``.
         **kwargs: Arguments of ``EncoderDecoder``. ``train_cfg`` may hold ``autocast='bfloat16'``:
-            training then computes activations in that type; inference never does.
+            training then computes activations in that type; inference never does. ``test_cfg`` may
+            hold ``mirror=True``: logits are then averaged with those of the mirror image, at the
+            cost of a second forward pass and no change of the bound.
 
     Raises:
         ValueError: If ``test_cfg`` asks for another mode than ``'whole'``: averaging overlapping
@@ -75,7 +77,8 @@ class LipEncoderDecoder(EncoderDecoder):
         if self._folded is None:
             # Weights made in inference mode could not be audited later.
             with torch.inference_mode(False), torch.no_grad():
-                folded = fold_network(NativeLogits(self)).to(memory_format=torch.channels_last)
+                native = NativeLogits(self, mirror=(self.test_cfg or {}).get("mirror", False))
+                folded = fold_network(native).to(memory_format=torch.channels_last)
             self.__dict__["_folded"] = folded
         return self._folded
 

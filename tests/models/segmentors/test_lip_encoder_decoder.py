@@ -282,3 +282,18 @@ def test_inference_mode_gives_the_same_bound(mmseg_scope):
         bound = model.lipschitz_bound(SIZE)
     model.train().eval()
     assert bound == pytest.approx(model.lipschitz_bound(SIZE), rel=1e-9)
+
+
+def test_mean_with_the_mirror_image_keeps_the_bound(mmseg_scope):
+    config = model_config()
+    plain = MODELS.build(config).eval()
+    config["test_cfg"]["mirror"] = True
+    model = MODELS.build(config).eval()
+    model.load_state_dict(plain.state_dict())
+    image = torch.rand(1, 3, *SIZE) - 0.5
+    logits = model.network(image)
+    mean = (plain.network(image) + plain.network(image.flip(3)).flip(3)) / 2
+    torch.testing.assert_close(logits, mean)
+    torch.testing.assert_close(model.network(image.flip(3)).flip(3), logits)
+    assert model.lipschitz_audit(SIZE).upper <= 1.001
+    assert not model.train().network.mirror

@@ -31,6 +31,11 @@ CORE = {"certificates": {"torch", "numpy", "scipy"}}
 CORE["lipschitz"] = CORE["certificates"] | {"prettytable"}
 
 
+def is_ours(module: str) -> bool:
+    """Whether an absolute name is the package or a module of it."""
+    return module.partition(".")[0] == NAME
+
+
 def imported(part: str) -> Iterator[tuple[str, str]]:
     """Pairs (file, absolute name of a module) of every import in a part of the package."""
     path = PACKAGE / part
@@ -45,6 +50,17 @@ def imported(part: str) -> Iterator[tuple[str, str]]:
                 # "from .. import models" imports a part, "from .models import X" names it itself.
                 names = [f".{alias.name}" for alias in node.names] if module == NAME else [""]
                 yield from ((file.name, module + name) for name in names)
+
+
+def test_the_package_imports_itself_relatively():
+    absolute = [
+        f"{file.relative_to(PACKAGE)}:{node.lineno}"
+        for file in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.ImportFrom) and not node.level and is_ours(node.module))
+        or (isinstance(node, ast.Import) and any(is_ours(alias.name) for alias in node.names))
+    ]
+    assert absolute == []
 
 
 def test_every_part_has_its_layer():

@@ -12,24 +12,23 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS, METRICS, MODELS
 from torch import nn
 
-from mmseg_lipcert.engine import CertificationError
-from mmseg_lipcert.engine.certified_config import (
+from ..engine import CertificationError
+from ..engine.certified_config import (
     automatic_method,
     foreign_settings,
     has_denoiser,
     set_method,
 )
-from mmseg_lipcert.engine.certifiers import CERTIFIERS, CertifiedResult
-from mmseg_lipcert.engine.checks import (
+from ..engine.certifiers import CERTIFIERS, CertifiedResult
+from ..engine.checks import (
     check_classes,
     check_ignored,
     check_weights,
     file_digest,
     refuse_fp16,
 )
-from mmseg_lipcert.engine.loading import fill_model
-from mmseg_lipcert.engine.run_settings import weights_digest
-
+from ..engine.loading import fill_model
+from ..engine.run_settings import weights_digest
 from .image_reader import Image, ImageReader, Labels
 
 

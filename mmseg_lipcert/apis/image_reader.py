@@ -14,9 +14,9 @@ from mmseg.registry import TRANSFORMS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmseg_lipcert.certificates.validation import check_labels
-from mmseg_lipcert.engine import CertificationError
-from mmseg_lipcert.utils.image_name import image_name
+from ..certificates.validation import check_labels
+from ..engine import CertificationError
+from ..utils.image_name import image_name
 
 Image = str | os.PathLike[str] | np.ndarray
 Labels = str | os.PathLike[str] | np.ndarray | Tensor

@@ -9,8 +9,7 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from mmseg_lipcert.engine.certifiers import LipschitzCertifier
-
+from ..engine.certifiers import LipschitzCertifier
 from .attack_settings import AttackSettings
 from .ball import norms
 from .catalog import attack_accuracy

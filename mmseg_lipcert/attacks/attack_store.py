@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mmseg_lipcert.engine import CertificateStore
+from ..engine import CertificateStore
 
 
 class AttackStore(CertificateStore):

@@ -10,12 +10,11 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmseg_lipcert.certificates import predicted_labels
-from mmseg_lipcert.certificates.cells import cell_indices, repeat_labels
-from mmseg_lipcert.engine.certifiers import LipschitzCertifier
-from mmseg_lipcert.evaluation.metrics import LipschitzCertificateMetric
-from mmseg_lipcert.models.segmentors import LipEncoderDecoder, preprocessor_norm
-
+from ..certificates import predicted_labels
+from ..certificates.cells import cell_indices, repeat_labels
+from ..engine.certifiers import LipschitzCertifier
+from ..evaluation.metrics import LipschitzCertificateMetric
+from ..models.segmentors import LipEncoderDecoder, preprocessor_norm
 from .counts import label_counts, refuted
 
 

@@ -1,9 +1,9 @@
 """Datasets, data transforms and the generator of street scenes."""
 
-from mmseg_lipcert.datasets.camvid import CamVidDataset
-from mmseg_lipcert.datasets.kvasir_seg import KvasirSegDataset
-from mmseg_lipcert.datasets.street_scenes import generate_street_scene, write_street_scenes
-from mmseg_lipcert.datasets.transforms import (
+from .camvid import CamVidDataset
+from .kvasir_seg import KvasirSegDataset
+from .street_scenes import generate_street_scene, write_street_scenes
+from .transforms import (
     AddGaussianNoise,
     CheckedRandomCrop,
     CheckLabels,

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from mmengine.utils import track_iter_progress
 
-from mmseg_lipcert.datasets.scenes import render_scene
+from .scenes import render_scene
 
 # Raise whenever the same seed gives other pictures.
 GENERATOR_VERSION = 1

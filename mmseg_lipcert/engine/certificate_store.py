@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mmseg_lipcert.utils.whole_file import whole_file
-
+from ..utils.whole_file import whole_file
 from .certification_error import CertificationError
 
 # Its presence says that nothing in the folder is certified, its content why.

@@ -1,4 +1,4 @@
-from mmseg_lipcert.utils.user_error import UserError
+from ..utils.user_error import UserError
 
 
 class CertificationError(UserError):

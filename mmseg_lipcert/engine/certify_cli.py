@@ -8,14 +8,14 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmseg_lipcert.certificates.smoothing import HIERARCHIES
-from mmseg_lipcert.engine.certified_config import (
+from ..certificates.smoothing import HIERARCHIES
+from ..utils.cli import CommandLineError, load_config
+from .certified_config import (
     automatic_method,
     foreign_settings,
     has_denoiser,
     set_method,
 )
-from mmseg_lipcert.utils.cli import CommandLineError, load_config
 
 __all__ = ["add_certify_arguments", "refuse_certify_flags", "request_certification"]
 

@@ -8,8 +8,7 @@ from mmcv.transforms import Compose
 from mmseg.datasets import BaseSegDataset
 from torch.utils.data import Dataset
 
-from mmseg_lipcert.utils.image_name import check_unique, image_name
-
+from ..utils.image_name import check_unique, image_name
 from .certification_error import CertificationError
 from .run_settings import data_digest
 

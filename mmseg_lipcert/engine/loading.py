@@ -15,10 +15,9 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, MODELS
 from torch import nn
 
-from mmseg_lipcert.utils.checkpoint import read_weights
-from mmseg_lipcert.utils.failures import blame
-from mmseg_lipcert.utils.user_error import UserError
-
+from ..utils.checkpoint import read_weights
+from ..utils.failures import blame
+from ..utils.user_error import UserError
 from .checks import check_checkpoint, check_state_dict, check_weights
 from .run_settings import weights_digest
 

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.fileio import get
 from torch import Tensor
 
-from mmseg_lipcert.version import __version__
+from ..version import __version__
 
 # Settings of a smoothed model that change the pace, not the numbers, and those that a method
 # records by themselves.

@@ -6,7 +6,7 @@ from typing import Any
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
-from mmseg_lipcert.utils.failures import work_begins
+from ..utils.failures import work_begins
 
 # How the records begin that fill the console before the first image: config, machine, hooks.
 _DUMPS = ("Config:", "\n" + 60 * "-" + "\nSystem environment:", "Hooks will be executed")

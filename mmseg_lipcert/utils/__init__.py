@@ -4,6 +4,6 @@
 package must stay importable where the toolbox is missing, to be able to say so.
 """
 
-from mmseg_lipcert.utils.toolbox import check_toolbox, import_quietly, register_packages
+from .toolbox import check_toolbox, import_quietly, register_packages
 
 __all__ = ["check_toolbox", "import_quietly", "register_packages"]

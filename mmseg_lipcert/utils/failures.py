@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mmengine.logging import MMLogger
 
-from mmseg_lipcert.utils.user_error import UserError
+from .user_error import UserError
 
 __all__ = ["blame", "describe", "one_line_errors", "user_line", "work_begins"]
 

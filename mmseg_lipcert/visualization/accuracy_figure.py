@@ -9,8 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from mmseg_lipcert.utils.rounding import confidence
-
+from ..utils.rounding import confidence
 from .save_figure import save_figure
 
 

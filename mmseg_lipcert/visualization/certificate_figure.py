@@ -10,8 +10,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from mmseg_lipcert.certificates.smoothing.maps import ABSTAIN
-
+from ..certificates.smoothing.maps import ABSTAIN
 from .save_figure import save_figure
 
 _VOID = (0, 0, 0)

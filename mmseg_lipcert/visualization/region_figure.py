@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from mmseg_lipcert.certificates import Region
-from mmseg_lipcert.utils.rounding import significant
-
+from ..certificates import Region
+from ..utils.rounding import significant
 from .save_figure import save_figure
 
 _IGNORED = (0.6, 0.6, 0.6)

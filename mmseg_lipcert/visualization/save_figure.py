@@ -4,7 +4,7 @@ import os
 
 from matplotlib.figure import Figure
 
-from mmseg_lipcert.utils.whole_file import whole_file
+from ..utils.whole_file import whole_file
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mmseg_lipcert.datasets.scenes.canvas import Canvas
-from mmseg_lipcert.datasets.scenes.pose import Pose
+from .canvas import Canvas
+from .pose import Pose
 
 TIRE, HUB = np.array([28, 28, 30]), np.array([125, 125, 130])
 

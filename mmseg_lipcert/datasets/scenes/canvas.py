@@ -5,8 +5,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from mmseg_lipcert.datasets.scenes.camera import NEAR, Camera, clip_near
-from mmseg_lipcert.datasets.scenes.light import Light
+from .camera import NEAR, Camera, clip_near
+from .light import Light
 
 
 class Canvas:

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmseg_lipcert.datasets.scenes.canvas import Canvas
-from mmseg_lipcert.datasets.scenes.classes import TrainId
-from mmseg_lipcert.datasets.scenes.people import DARK, SKIN, cloth
-from mmseg_lipcert.datasets.scenes.pose import Pose
-from mmseg_lipcert.datasets.scenes.thing import Thing, square
+from .canvas import Canvas
+from .classes import TrainId
+from .people import DARK, SKIN, cloth
+from .pose import Pose
+from .thing import Thing, square
 
 TURN = np.linspace(0, 2 * np.pi, 13)[:-1]
 STEEL = np.array([115, 115, 118])

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mmseg_lipcert.datasets.scenes import noise
-from mmseg_lipcert.datasets.scenes.canvas import Canvas
-from mmseg_lipcert.datasets.scenes.classes import TrainId
-from mmseg_lipcert.datasets.scenes.light import Light
-from mmseg_lipcert.datasets.scenes.plants import hedge, tree
-from mmseg_lipcert.datasets.scenes.street import Side, Street
-from mmseg_lipcert.datasets.scenes.thing import Thing
+from . import noise
+from .canvas import Canvas
+from .classes import TrainId
+from .light import Light
+from .plants import hedge, tree
+from .street import Side, Street
+from .thing import Thing
 
 WALL_COLORS = np.array(
     [

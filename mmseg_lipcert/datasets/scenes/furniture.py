@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from mmseg_lipcert.datasets.scenes.canvas import Canvas
-from mmseg_lipcert.datasets.scenes.classes import TrainId
-from mmseg_lipcert.datasets.scenes.thing import Thing, square, upright
+from .canvas import Canvas
+from .classes import TrainId
+from .thing import Thing, square, upright
 
 RED, BLUE, WHITE = np.array([190, 25, 30]), np.array([25, 70, 165]), np.array([235, 235, 232])
 YELLOW, GREEN, BLACK = np.array([235, 190, 40]), np.array([20, 110, 70]), np.array([25, 25, 27])

@@ -3,11 +3,11 @@
 import cv2
 import numpy as np
 
-from mmseg_lipcert.datasets.scenes import noise
-from mmseg_lipcert.datasets.scenes.canvas import Canvas
-from mmseg_lipcert.datasets.scenes.classes import TrainId
-from mmseg_lipcert.datasets.scenes.street import FAR, Street
-from mmseg_lipcert.datasets.scenes.thing import Thing
+from . import noise
+from .canvas import Canvas
+from .classes import TrainId
+from .street import FAR, Street
+from .thing import Thing
 
 NEAREST = 1.0  # meters; the ground is painted from here on
 UP = (0.0, 1.0, 0.0)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from mmseg_lipcert.datasets.scenes.canvas import Canvas
-from mmseg_lipcert.datasets.scenes.classes import TrainId
-from mmseg_lipcert.datasets.scenes.thing import Thing, square, upright
+from .canvas import Canvas
+from .classes import TrainId
+from .thing import Thing, square, upright
 
 SKIN = np.array([[225, 180, 150], [190, 140, 105], [130, 90, 65], [85, 60, 45]])
 DARK = np.array([35, 35, 38])

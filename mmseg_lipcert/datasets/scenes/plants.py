@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from mmseg_lipcert.datasets.scenes.canvas import Canvas
-from mmseg_lipcert.datasets.scenes.classes import TrainId
-from mmseg_lipcert.datasets.scenes.light import Light
-from mmseg_lipcert.datasets.scenes.street import Side
-from mmseg_lipcert.datasets.scenes.thing import Thing, square
+from .canvas import Canvas
+from .classes import TrainId
+from .light import Light
+from .street import Side
+from .thing import Thing, square
 
 
 def _foliage(rng: np.random.Generator) -> np.ndarray:

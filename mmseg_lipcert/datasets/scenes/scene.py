@@ -3,16 +3,16 @@
 import cv2
 import numpy as np
 
-from mmseg_lipcert.datasets.scenes.camera import Camera
-from mmseg_lipcert.datasets.scenes.canvas import Canvas
-from mmseg_lipcert.datasets.scenes.classes import TrainId
-from mmseg_lipcert.datasets.scenes.facades import frontages
-from mmseg_lipcert.datasets.scenes.ground import draw_ground
-from mmseg_lipcert.datasets.scenes.light import sample_light
-from mmseg_lipcert.datasets.scenes.sensor import photograph
-from mmseg_lipcert.datasets.scenes.sky import draw_backdrop, draw_sky
-from mmseg_lipcert.datasets.scenes.street import sample_street
-from mmseg_lipcert.datasets.scenes.traffic import things_on
+from .camera import Camera
+from .canvas import Canvas
+from .classes import TrainId
+from .facades import frontages
+from .ground import draw_ground
+from .light import sample_light
+from .sensor import photograph
+from .sky import draw_backdrop, draw_sky
+from .street import sample_street
+from .traffic import things_on
 
 SUPERSAMPLING = 2
 

@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from mmseg_lipcert.datasets.scenes import noise
-from mmseg_lipcert.datasets.scenes.canvas import Canvas
-from mmseg_lipcert.datasets.scenes.classes import TrainId
+from . import noise
+from .canvas import Canvas
+from .classes import TrainId
 
 # Relative contrast of the surface of each class (index: train id), where it is not drawn.
 CONTRAST = np.zeros(256, np.float32)

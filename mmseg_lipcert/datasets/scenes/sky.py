@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 
-from mmseg_lipcert.datasets.scenes import noise
-from mmseg_lipcert.datasets.scenes.canvas import Canvas
-from mmseg_lipcert.datasets.scenes.classes import TrainId
-from mmseg_lipcert.datasets.scenes.street import FAR
+from . import noise
+from .canvas import Canvas
+from .classes import TrainId
+from .street import FAR
 
 
 def draw_sky(canvas: Canvas, rng: np.random.Generator) -> None:

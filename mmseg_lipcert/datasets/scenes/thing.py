@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmseg_lipcert.datasets.scenes.canvas import Canvas
+from .canvas import Canvas
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mmseg_lipcert.datasets.scenes import vehicles
-from mmseg_lipcert.datasets.scenes.cycles import cycle
-from mmseg_lipcert.datasets.scenes.furniture import (
+from . import vehicles
+from .cycles import cycle
+from .furniture import (
     bin_or_box,
     street_lamp,
     traffic_light,
     traffic_sign,
 )
-from mmseg_lipcert.datasets.scenes.light import Light
-from mmseg_lipcert.datasets.scenes.people import person
-from mmseg_lipcert.datasets.scenes.plants import tree
-from mmseg_lipcert.datasets.scenes.street import Side, Street
-from mmseg_lipcert.datasets.scenes.thing import Thing
+from .light import Light
+from .people import person
+from .plants import tree
+from .street import Side, Street
+from .thing import Thing
 
 VEHICLES = (vehicles.car, vehicles.truck, vehicles.bus)
 

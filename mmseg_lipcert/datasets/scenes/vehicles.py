@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mmseg_lipcert.datasets.scenes.body import Body
-from mmseg_lipcert.datasets.scenes.canvas import Canvas
-from mmseg_lipcert.datasets.scenes.classes import TrainId
-from mmseg_lipcert.datasets.scenes.pose import make_pose
-from mmseg_lipcert.datasets.scenes.thing import Thing
+from .body import Body
+from .canvas import Canvas
+from .classes import TrainId
+from .pose import make_pose
+from .thing import Thing
 
 PAINTS = np.array(
     [

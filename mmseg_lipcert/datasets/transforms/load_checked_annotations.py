@@ -3,7 +3,7 @@
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
 
-from mmseg_lipcert.datasets.transforms.naming import name_unreadable
+from .naming import name_unreadable
 
 
 @TRANSFORMS.register_module()

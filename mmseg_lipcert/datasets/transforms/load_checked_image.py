@@ -3,7 +3,7 @@
 from mmcv.transforms import LoadImageFromFile
 from mmseg.registry import TRANSFORMS
 
-from mmseg_lipcert.datasets.transforms.naming import name_unreadable
+from .naming import name_unreadable
 
 
 @TRANSFORMS.register_module()

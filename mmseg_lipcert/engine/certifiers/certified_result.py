@@ -11,9 +11,9 @@ import torch
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
-from mmseg_lipcert.certificates.validation import check_eps
-from mmseg_lipcert.evaluation.metrics import CertificateMetric
-from mmseg_lipcert.visualization import save_certificate_figure
+from ...certificates.validation import check_eps
+from ...evaluation.metrics import CertificateMetric
+from ...visualization import save_certificate_figure
 
 
 class CertifiedResult(ABC):

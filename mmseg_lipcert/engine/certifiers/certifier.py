@@ -9,9 +9,8 @@ import numpy as np
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from mmseg_lipcert.evaluation.metrics import CertificateMetric
-from mmseg_lipcert.visualization import save_certificate_figure
-
+from ...evaluation.metrics import CertificateMetric
+from ...visualization import save_certificate_figure
 from .certified_result import CertifiedResult
 
 

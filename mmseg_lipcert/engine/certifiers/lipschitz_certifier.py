@@ -12,14 +12,13 @@ from mmengine.logging import MMLogger
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from mmseg_lipcert.certificates import Region
-from mmseg_lipcert.certificates.regions import region_numbers
-from mmseg_lipcert.evaluation.metrics import LipschitzCertificateMetric, is_resized
-from mmseg_lipcert.lipschitz import require_unchanged
-from mmseg_lipcert.models.segmentors import preprocessor_smallest_gain
-from mmseg_lipcert.report import build_lipschitz_certificate
-from mmseg_lipcert.visualization import save_curve_figure, save_region_figure
-
+from ...certificates import Region
+from ...certificates.regions import region_numbers
+from ...evaluation.metrics import LipschitzCertificateMetric, is_resized
+from ...lipschitz import require_unchanged
+from ...models.segmentors import preprocessor_smallest_gain
+from ...report import build_lipschitz_certificate
+from ...visualization import save_curve_figure, save_region_figure
 from ..certification_error import CertificationError
 from ..checks import check_lipschitz_model, use_full_precision
 from .certifier import Certifier

@@ -5,11 +5,10 @@ from functools import cached_property
 
 import numpy as np
 
-from mmseg_lipcert.certificates import flip_costs, robustness_radius, worst_case
-from mmseg_lipcert.certificates.budget import squared_budget
-from mmseg_lipcert.certificates.cells import cell_indices, native_target, repeat_labels
-from mmseg_lipcert.utils.rounding import percent, significant
-
+from ...certificates import flip_costs, robustness_radius, worst_case
+from ...certificates.budget import squared_budget
+from ...certificates.cells import cell_indices, native_target, repeat_labels
+from ...utils.rounding import percent, significant
 from .certified_result import CertifiedResult
 
 

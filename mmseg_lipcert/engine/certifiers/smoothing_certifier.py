@@ -10,14 +10,13 @@ from mmengine.config import ConfigDict
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from mmseg_lipcert.certificates.smoothing import noise_stream
-from mmseg_lipcert.evaluation.metrics import SmoothingCertificateMetric
-from mmseg_lipcert.models.denoisers import BaseDenoiser
-from mmseg_lipcert.models.segmentors import SmoothedSegmentor, split_test_pipeline
-from mmseg_lipcert.report import build_smoothing_certificate
-from mmseg_lipcert.utils.rounding import confidence, significant
-from mmseg_lipcert.visualization import save_accuracy_figure
-
+from ...certificates.smoothing import noise_stream
+from ...evaluation.metrics import SmoothingCertificateMetric
+from ...models.denoisers import BaseDenoiser
+from ...models.segmentors import SmoothedSegmentor, split_test_pipeline
+from ...report import build_smoothing_certificate
+from ...utils.rounding import confidence, significant
+from ...visualization import save_accuracy_figure
 from ..certification_error import CertificationError
 from ..checks import file_digest
 from ..run_settings import weights_digest

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mmseg_lipcert.certificates import SmoothingSettings, certified_labels, radius_map
-from mmseg_lipcert.certificates.metrics import queried_metric
-from mmseg_lipcert.certificates.smoothing import ClassHierarchy
-from mmseg_lipcert.certificates.validation import check_eps, check_threshold
-from mmseg_lipcert.utils.rounding import percent, significant
-
+from ...certificates import SmoothingSettings, certified_labels, radius_map
+from ...certificates.metrics import queried_metric
+from ...certificates.smoothing import ClassHierarchy
+from ...certificates.validation import check_eps, check_threshold
+from ...utils.rounding import percent, significant
 from .certified_result import CertifiedResult
 
 

@@ -17,11 +17,10 @@ from mmseg.registry import HOOKS
 from torch import nn
 from torch.utils.data import SequentialSampler
 
-from mmseg_lipcert.evaluation.metrics import CertificateMetric
-from mmseg_lipcert.report import certificate_json, class_table, overview_table, write_html_report
-from mmseg_lipcert.utils.failures import describe
-from mmseg_lipcert.utils.user_error import UserError
-
+from ...evaluation.metrics import CertificateMetric
+from ...report import certificate_json, class_table, overview_table, write_html_report
+from ...utils.failures import describe
+from ...utils.user_error import UserError
 from ..certificate_store import CertificateStore
 from ..certification_error import CertificationError
 from ..certifiers import CERTIFIERS, Certifier

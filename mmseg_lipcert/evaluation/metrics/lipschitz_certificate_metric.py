@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from mmseg.registry import METRICS
 
-from mmseg_lipcert.certificates import RegionQuery, dataset_summary, image_entry
-from mmseg_lipcert.certificates.cells import native_target
-from mmseg_lipcert.certificates.validation import check_eps, check_share
-from mmseg_lipcert.utils.rounding import check_distinct, percent, significant
-
+from ...certificates import RegionQuery, dataset_summary, image_entry
+from ...certificates.cells import native_target
+from ...certificates.validation import check_eps, check_share
+from ...utils.rounding import check_distinct, percent, significant
 from .certificate_metric import CertificateMetric
 
 

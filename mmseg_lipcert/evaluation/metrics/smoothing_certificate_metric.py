@@ -5,9 +5,8 @@ from typing import Any
 
 from mmseg.registry import METRICS
 
-from mmseg_lipcert.certificates import SmoothingSettings, smoothing_entry, smoothing_summary
-from mmseg_lipcert.utils.rounding import check_distinct, percent, significant
-
+from ...certificates import SmoothingSettings, smoothing_entry, smoothing_summary
+from ...utils.rounding import check_distinct, percent, significant
 from .certificate_metric import CertificateMetric
 
 

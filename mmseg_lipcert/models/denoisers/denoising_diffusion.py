@@ -13,8 +13,7 @@ from mmengine.model import BaseModel
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_lipcert.certificates.smoothing import draw_noise
-
+from ...certificates.smoothing import draw_noise
 from .native_strategy import NativeStrategy
 from .one_step import patch_size, predict_clean
 

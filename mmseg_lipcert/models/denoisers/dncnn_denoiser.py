@@ -8,8 +8,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_lipcert.utils.checkpoint import read_weights
-
+from ...utils.checkpoint import read_weights
 from .base_denoiser import BaseDenoiser
 
 

@@ -12,10 +12,9 @@ from diffusers import UNet2DModel
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mmseg_lipcert.utils.checkpoint import read_weights
-from mmseg_lipcert.utils.failures import blame
-from mmseg_lipcert.utils.user_error import UserError
-
+from ...utils.checkpoint import read_weights
+from ...utils.failures import blame
+from ...utils.user_error import UserError
 from .one_step import patch_size
 
 _NAME = "diffusion_pytorch_model"

@@ -7,8 +7,7 @@ from typing import Any
 
 import diffusers
 
-from mmseg_lipcert.utils.failures import describe
-
+from ...utils.failures import describe
 from .flow_matching import FlowMatching
 from .karras import Karras
 from .noise_family import NoiseFamily

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mmseg_lipcert.certificates.smoothing import spawn_generators
-
+from ...certificates.smoothing import spawn_generators
 from .padding import pad_to
 from .resolution_strategy import Denoise, ResolutionStrategy
 from .tiling import blending_window, tile_starts

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_lipcert.models.losses.pixel_loss import PixelLoss
+from .pixel_loss import PixelLoss
 
 __all__ = ["CosineSimilarityLoss"]
 

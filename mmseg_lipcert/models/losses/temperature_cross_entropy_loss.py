@@ -6,7 +6,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmseg_lipcert.models.losses.pixel_loss import PixelLoss
+from .pixel_loss import PixelLoss
 
 __all__ = ["TemperatureCrossEntropyLoss"]
 

@@ -9,8 +9,7 @@ from mmengine.logging import MMLogger
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmseg_lipcert.certificates.smoothing import DrawRandomness, draw_generator, draw_noise
-
+from ...certificates.smoothing import DrawRandomness, draw_generator, draw_noise
 from .base_classifier import BaseClassifier
 
 

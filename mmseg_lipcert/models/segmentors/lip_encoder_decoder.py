@@ -10,10 +10,9 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from mmseg_lipcert.certificates import predicted_labels
-from mmseg_lipcert.certificates.cells import cell_indices, repeat_labels
-from mmseg_lipcert.lipschitz import LipschitzAudit, audit
-
+from ...certificates import predicted_labels
+from ...certificates.cells import cell_indices, repeat_labels
+from ...lipschitz import LipschitzAudit, audit
 from ..layers import fold_network
 from .native_logits import NativeLogits
 from .preprocessing import preprocessor_norm

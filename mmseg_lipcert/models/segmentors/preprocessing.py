@@ -4,7 +4,7 @@ from mmengine.model import ImgDataPreprocessor
 from mmseg.models import SegDataPreProcessor
 from torch import nn
 
-from mmseg_lipcert.lipschitz import AuditError, preprocessing_norm
+from ...lipschitz import AuditError, preprocessing_norm
 
 # Preprocessors whose test-time map is known: channel swap, (x - mean) / std, constant padding.
 _KNOWN = (SegDataPreProcessor, ImgDataPreprocessor)

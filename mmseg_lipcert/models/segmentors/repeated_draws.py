@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mmseg_lipcert.utils.user_error import UserError
+from ...utils.user_error import UserError
 
 # Share of the pixels whose label may change when a draw is repeated: two logits that tie up to
 # rounding, where a GPU adds in any order. More means that draws are not independent.

@@ -14,15 +14,14 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from mmseg_lipcert.certificates.smoothing import (
+from ...certificates.smoothing import (
     HIERARCHIES,
     ClassHierarchy,
     ClassVotes,
     HitCounter,
 )
-from mmseg_lipcert.certificates.smoothing.binomial import check_draws
-from mmseg_lipcert.utils.image_name import image_name
-
+from ...certificates.smoothing.binomial import check_draws
+from ...utils.image_name import image_name
 from .base_classifier import BaseClassifier
 from .draw_runner import DrawRunner
 from .repeated_draws import DependentDrawsError, RepeatedDraws

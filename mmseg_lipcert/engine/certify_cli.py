@@ -23,7 +23,7 @@ __all__ = ["add_certify_arguments", "refuse_certify_flags", "request_certificati
 _SETTING_FLAGS = (
     *("eps", "sigma", "n0", "n", "draws_per_batch", "noise_at", "scale"),
     *("alpha", "tau", "correction", "k", "hierarchy", "shard", "denoiser"),
-    *("autocast", "channels_last", "compile"),
+    *("autocast", "channels_last", "compile", "budget"),
 )
 _CERTIFY_FLAGS = (*_SETTING_FLAGS, "resume", "every", "limit")
 # Settings whose flag has another name.
@@ -53,6 +53,12 @@ def add_certify_arguments(parser: argparse.ArgumentParser) -> None:
     )
     certify.add_argument("--n0", type=int, help="smoothing: draws that choose the class (10)")
     certify.add_argument("--n", type=int, help="smoothing: draws that test it (100)")
+    certify.add_argument(
+        "--budget",
+        type=float,
+        metavar="SECONDS",
+        help="smoothing: choose n so that the draws of all images take about so long",
+    )
     certify.add_argument(
         "--alpha", type=float, help="smoothing: probability that the certificate is wrong (0.001)"
     )
@@ -156,6 +162,8 @@ def request_certification(config: Config, args: argparse.Namespace) -> None:
         raise CommandLineError(
             "--certify denoise needs a denoiser: give --denoiser FOLDER, or set it in the config"
         )
+    if args.budget is not None and args.n is not None:
+        raise CommandLineError("--budget chooses n: give one of --n and --budget")
     hooks = list(config.get("custom_hooks") or [])
     hook = next((hook for hook in hooks if hook.get("type") == "CertificationHook"), None)
     if hook is None:

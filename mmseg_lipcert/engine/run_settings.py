@@ -20,7 +20,7 @@ from ..version import __version__
 # Settings of a smoothed model that change the pace, not the numbers, and those that a method
 # records by themselves.
 _LEFT_OUT = (
-    *("draws_per_batch", "shard_draws", "channels_last", "compile"),
+    *("draws_per_batch", "shard_draws", "channels_last", "compile", "budget"),
     *("sigma", "n0", "n", "noise_at", "scale", "seed", "autocast", "hierarchy"),
 )
 

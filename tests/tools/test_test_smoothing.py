@@ -16,7 +16,9 @@ from mmengine.registry import DefaultScope
 from mmseg.models import EncoderDecoder
 from mmseg.registry import MODELS
 
+from mmseg_lipcert.certificates import SmoothingSettings
 from mmseg_lipcert.certificates.smoothing.binomial import required_draws
+from mmseg_lipcert.models.segmentors import SmoothedSegmentor
 from mmseg_lipcert.report import CERTIFICATE_SCHEMA
 from mmseg_lipcert.utils.cli import CommandLineError
 
@@ -268,3 +270,17 @@ def test_another_denoiser_in_the_same_folder_is_noticed(test_tool, plain, denois
     (folder / part).write_text(json.dumps({**config, key: value}))
     with pytest.raises(CommandLineError, match=f"cannot resume .*: file .*{part} was digest"):
         test_tool(*plain, *arguments, "--resume")
+
+
+def test_a_budget_of_time_chooses_the_draws(test_tool, plain, tmp_path, monkeypatch):
+    monkeypatch.setattr(SmoothedSegmentor, "seconds_per_draw", lambda *_: 0.5)
+    arguments = [*plain, "--certify", "smoothing", "--n0", "3", "--out", tmp_path / "out"]
+    test_tool(*arguments, "--budget", str(3 * 0.5 * (3 + 64 + 1)))
+    settings = certificate(tmp_path / "out")["smoothing"]
+    # 64 draws allow as many misses as 59.
+    assert settings["n"] == SmoothingSettings(0.25, 3, 64, 0.001, (0.75,)).plateau_start(2048)
+    assert 50 < settings["n"] < 64
+    with pytest.raises(CommandLineError, match="10 s leaves 3.33 s for each of 3 images"):
+        test_tool(*arguments[:-1], tmp_path / "other", "--budget", "10")
+    with pytest.raises(CommandLineError, match="give one of --n and --budget"):
+        test_tool(*arguments, "--budget", "100", "--n", "50")

@@ -83,6 +83,16 @@ class Certifier(ABC):
         """
         return list(transforms)
 
+    def fit_budget(self, images: Sequence[dict[str, Any]]) -> None:  # noqa: B027
+        """Choose the settings that a budget of time leaves open, in every process alike.
+
+        Args:
+            images: What will be certified: ``inputs`` and ``data_samples`` of each image.
+
+        Raises:
+            CertificationError: If the budget allows too little.
+        """
+
     def check_size(self, pixels: int) -> None:  # noqa: B027 - most kinds take any size
         """Refuse images that the settings cannot certify.
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import numpy as np
 from mmengine.config import ConfigDict
+from mmengine.dist import broadcast_object_list, get_world_size
+from mmengine.logging import MMLogger
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
@@ -34,7 +37,7 @@ class SmoothingCertifier(Certifier):
     metric_type = SmoothingCertificateMetric
     model_settings = (
         *("sigma", "n0", "n", "draws_per_batch", "noise_at", "scale"),
-        *("hierarchy", "shard_draws", "seed", "autocast", "channels_last", "compile"),
+        *("hierarchy", "shard_draws", "seed", "autocast", "channels_last", "compile", "budget"),
     )
     metric_settings = ("alpha", "tau", "correction", "k")
     exact = False
@@ -135,11 +138,44 @@ class SmoothingCertifier(Certifier):
         return in_front
 
     def check_size(self, pixels: int) -> None:
-        """Refuse images that so few draws cannot certify."""
+        """Refuse images that so few draws cannot certify, and say where fewer would do."""
         try:
             self.statistics.check_floor(pixels)
         except ValueError as error:
             raise CertificationError(f"the largest image: {error}") from error
+        n = self.statistics.plateau_start(pixels)
+        if n < self.statistics.n:
+            MMLogger.get_current_instance().info(
+                f"--n {n} would allow as many misses as --n {self.statistics.n} at the strictest "
+                "level, for less time (docs/smoothing.md, settings that pay)"
+            )
+
+    def fit_budget(self, images: Sequence[dict[str, Any]]) -> None:
+        """Choose n from the time of a draw of the first image."""
+        model, budget = self.model, self.model.budget
+        if budget is None:
+            return
+        model.eval()
+        image, sample = images[0]["inputs"], images[0]["data_samples"]
+        seconds = [model.seconds_per_draw(image, sample)]
+        broadcast_object_list(seconds)
+        share = budget * get_world_size() / len(images)
+        n = int(share / seconds[0]) - model.n0 - 1
+        try:
+            statistics = self.metric.settings_for(model.sigma, model.n0, n)
+            pixels = math.prod(sample.ori_shape[:2])
+            statistics.check_floor(pixels)
+        except ValueError as error:
+            raise CertificationError(
+                f"a budget of {budget:g} s leaves {share:.3g} s for each of {len(images)} images, "
+                f"and a draw takes {seconds[0]:.2g} s: {error}"
+            ) from error
+        model.n = statistics.plateau_start(pixels)
+        self.statistics = self.metric.settings_for(model.sigma, model.n0, model.n)
+        MMLogger.get_current_instance().info(
+            f"A draw takes {seconds[0]:.2g} s: n={model.n} draws of {len(images)} images "
+            f"within {budget:g} s; continue with --n {model.n} instead of --budget"
+        )
 
     def check(self, image: Tensor, sample: BaseDataElement) -> None:
         """Refuse an image that so few draws cannot certify, or whose noise no denoiser knows."""

@@ -96,6 +96,7 @@ class CertificationHook(Hook):
         transforms = runner.cfg.test_dataloader.dataset.get("pipeline", ())
         pipeline = certifier.pipeline(transforms)
         self.images = ImageList(dataset, pipeline, self.every, self.limit)
+        certifier.fit_budget(self.images)
         settings = self._settings(runner)
         finished = _decided_by_main(lambda: self._finished(settings))
         remaining = self.images.without(finished)

@@ -37,6 +37,7 @@ from mmseg_lipcert.report.attack_report_tables import (
     attack_class_table,
     attack_table,
     minimal_table,
+    region_table,
 )
 from mmseg_lipcert.utils.cli import CommandLineError, load_config
 from mmseg_lipcert.utils.failures import one_line_errors, work_begins
@@ -74,6 +75,23 @@ def parse_args() -> argparse.Namespace:
         default=[],
         metavar="ACCURACY",
         help="also look for the shortest perturbation that pushes pixel accuracy below this",
+    )
+    parser.add_argument(
+        "--vanish",
+        type=int,
+        default=0,
+        metavar="K",
+        help="also look for the shortest perturbations that erase each image's K largest objects",
+    )
+    parser.add_argument(
+        "--fabricate",
+        nargs="+",
+        default=[],
+        metavar="CLASS",
+        help="also look for the shortest perturbation that invents pixels of each of these classes",
+    )
+    parser.add_argument(
+        "--fabricate-pixels", type=int, default=200, metavar="N", help="how many pixels (200)"
     )
     parser.add_argument(
         "--clip",
@@ -121,13 +139,25 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def read_settings(args: argparse.Namespace) -> AttackSettings:
+def class_index(name: str, classes: Sequence[str]) -> int:
+    """Index of a class by its name."""
+    if name not in classes:
+        raise CommandLineError(
+            f"--fabricate: {name!r} is no class of the dataset, which has {', '.join(classes)}"
+        )
+    return list(classes).index(name)
+
+
+def read_settings(args: argparse.Namespace, classes: Sequence[str]) -> AttackSettings:
     """What the command line says about the attacks."""
     return AttackSettings(
         eps=args.eps,
         attacks=args.attack,
         steps=args.steps,
         thresholds=args.threshold,
+        vanish=args.vanish,
+        fabricate=[class_index(name, classes) for name in args.fabricate],
+        fabricate_pixels=args.fabricate_pixels,
         clip=args.clip,
         seed=args.seed,
         draws=args.draws,
@@ -271,6 +301,8 @@ def finish(
     logger.info("Dataset, in percent\n" + attack_table(report))
     if report["minimal"]:
         logger.info("Shortest perturbations\n" + minimal_table(report))
+    if report["regions"]:
+        logger.info("Shortest perturbations against regions\n" + region_table(report))
     logger.info(f"Result written to {path}, pictures to curve.png and scatter.png beside it")
     return report
 
@@ -279,7 +311,6 @@ def finish(
 def main() -> int:
     """Run the tool; the exit status is 1 if a certificate was refuted."""
     args = parse_args()
-    settings = read_settings(args)
     config = load_config(args.config, args.cfg_options, args.work_dir)
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     use_full_precision()
@@ -287,12 +318,13 @@ def main() -> int:
     try:
         with DefaultScope.overwrite_default_scope(config.get("default_scope", "mmseg")):
             dataset = build_dataset(config)
+            classes = dataset.metainfo["classes"]
+            settings = read_settings(args, classes)
             model, digest = filled_model(config, args.checkpoint, device)
             base = base_segmentor(model)
             if is_smoothed(model):
                 check_smoothed(model)
             images = ImageList(dataset, every=args.every, limit=args.limit)
-            classes = dataset.metainfo["classes"]
             sigma = model.sigma if is_smoothed(model) else None
             record = dict(asdict(settings), weights=digest, sigma=sigma)
             pipeline = config.test_dataloader.dataset.get("pipeline")

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from ..certificates import RegionQuery
+from ..certificates.regions import region_numbers
 from ..engine.certifiers import LipschitzCertifier
 from .attack_settings import AttackSettings
 from .ball import norms
@@ -16,9 +19,12 @@ from .catalog import attack_accuracy
 from .counts import label_counts, refuted
 from .exact_segmentor import ExactSegmentor, compared_metric
 from .minimal_norm import minimal_norm
-from .objectives import ErrorObjective
+from .objectives import ErrorObjective, FabricationObjective, QuotaObjective, VanishingObjective
 from .segmentor_logits import SegmentorLogits
 from .smoothed_logits import SmoothedLogits
+
+#: Smaller objects are not attacked, as they are not certified by default.
+MIN_REGION_PIXELS = RegionQuery().min_pixels
 
 
 class AttackRun:
@@ -48,7 +54,14 @@ class AttackRun:
         self.sigma = sigma
         self.certifier = self.judge = None
         if sigma is None and hasattr(segmentor, "lipschitz_bound"):
-            metric = compared_metric(settings.eps, settings.thresholds, ignore_index)
+            metric = compared_metric(
+                settings.eps,
+                settings.thresholds,
+                ignore_index,
+                MIN_REGION_PIXELS if settings.vanish else sys.maxsize,
+                fabricate_classes=settings.fabricate,
+                fabricate_pixels=settings.fabricate_pixels,
+            )
             self.certifier = LipschitzCertifier(segmentor, metric)
             self.judge = ExactSegmentor(segmentor)
 
@@ -85,6 +98,7 @@ class AttackRun:
                 "clean": self._counts(labels, labels, truth),
                 "attacks": [],
                 "minimal": [],
+                "regions": [],
                 "certified": entry,
                 "violations": [],
             }
@@ -125,6 +139,9 @@ class AttackRun:
                         self._judge(line, counterexamples[n], delta, samples[n], metrics, case)
         for threshold in self.settings.thresholds:
             self._minimal(logits_of, images, target, samples, threshold, lines, counterexamples)
+        for n, line in enumerate(lines):
+            image, truth = images[n : n + 1], target[n : n + 1]
+            self._regions(image, truth, clean[n], samples[n], line, counterexamples[n])
         return list(zip(lines, maps, counterexamples, strict=True))
 
     def _maps(self, names: Sequence[str], samples: Sequence[BaseDataElement]):
@@ -193,6 +210,70 @@ class AttackRun:
             counterexamples.append(
                 {**violation, **{name: value.cpu().numpy() for name, value in arrays.items()}}
             )
+
+    def _regions(
+        self,
+        image: Tensor,
+        target: Tensor,
+        clean: Tensor,
+        sample: BaseDataElement,
+        line: dict[str, Any],
+        counterexamples: list[dict[str, Any]],
+    ) -> None:
+        """Look for the shortest perturbations that erase objects and invent pixels of classes."""
+        logits_of, _ = self._maps([line["image"]], [sample])
+        for kind, index, class_index, pixels, objective in self._region_objectives(target, clean):
+            (delta,), (length,) = minimal_norm(
+                logits_of, image, objective, 2 * self.settings.steps, clip=self.settings.clip
+            )
+            norm, radius = length.item(), None
+
+            def radius_of(entry: dict[str, Any], kind: str = kind, index: int = index) -> float:
+                return entry["regions" if kind == "vanish" else "fabrication"][index]["radius"]
+
+            if line["certified"] and line["certified"]["regions"] is not None:
+                radius = radius_of(line["certified"])
+            line["regions"].append(
+                {
+                    "kind": kind,
+                    "class": class_index,
+                    "pixels": pixels,
+                    "norm": norm,
+                    "radius": radius,
+                }
+            )
+            if radius is not None and norm < radius:
+                confirmed = self.judge.judge_region(
+                    image[0],
+                    delta,
+                    target[0],
+                    objective,
+                    radius_of,
+                    self.certifier.metric,
+                    tuple(sample.metainfo["img_shape"][:2]),
+                )
+                case = dict(eps=norm, attack=kind, image=image[0], target=target[0])
+                what = [f"{kind}/{class_index}"]
+                self._record(line, counterexamples, delta, case, confirmed, what, norm)
+
+    def _region_objectives(
+        self, target: Tensor, clean: Tensor
+    ) -> Iterator[tuple[str, int, int, int, QuotaObjective]]:
+        """Kind, place in the certificate, class, pixels and objective of what is attacked."""
+        settings = self.settings
+        if settings.vanish:
+            classes = [c for c in range(self.num_classes) if c != self.ignore_index]
+            labels = target[0].cpu().numpy()
+            numbers, owners = region_numbers(labels, classes, MIN_REGION_PIXELS)
+            sizes = np.bincount(numbers.ravel(), minlength=len(owners) + 1)[1:]
+            for index in np.argsort(-sizes, kind="stable")[: settings.vanish].tolist():
+                mask = torch.from_numpy(numbers == index + 1)[None].to(target.device)
+                objective = VanishingObjective(mask, owners[index], RegionQuery().vanish_share)
+                yield "vanish", index, owners[index], int(sizes[index]), objective
+        for index, c in enumerate(settings.fabricate):
+            where = (target != self.ignore_index) & (target != c) & (clean[None] != c)
+            pixels = settings.fabricate_pixels
+            yield "fabricate", index, c, pixels, FabricationObjective(where, c, pixels)
 
     def _minimal(
         self,

@@ -17,6 +17,9 @@ class AttackSettings:
         attacks: Names in ``ATTACKS``.
         steps: Gradient steps of each attack.
         thresholds: Pixel accuracies that a minimal-norm attack is to undercut.
+        vanish: How many objects of each image, the largest ones, are to be erased.
+        fabricate: Classes of which pixels are to be invented.
+        fabricate_pixels: Number of new pixels that counts as an invention.
         clip: Whether perturbed images must stay in [0, 1].
         seed: Of the noise for smoothed models.
         draws: Draws of noise per gradient, for smoothed models.
@@ -30,6 +33,9 @@ class AttackSettings:
     attacks: Sequence[str] = DEFAULT_ATTACKS
     steps: int = 40
     thresholds: Sequence[float] = ()
+    vanish: int = 0
+    fabricate: Sequence[int] = ()
+    fabricate_pixels: int = 200
     clip: bool = False
     seed: int = 0
     draws: int = 8
@@ -44,6 +50,8 @@ class AttackSettings:
         for name in self.attacks:
             if name not in ATTACKS:
                 raise ValueError(f"unknown attack {name!r}: choose from {', '.join(ATTACKS)}")
-        for name in ("steps", "draws", "votes"):
+        if self.vanish < 0:
+            raise ValueError(f"vanish must be at least 0, got {self.vanish}")
+        for name in ("steps", "draws", "votes", "fabricate_pixels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

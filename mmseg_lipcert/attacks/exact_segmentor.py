@@ -3,12 +3,14 @@ from __future__ import annotations
 import copy
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from ..certificates import predicted_labels
 from ..certificates.cells import cell_indices, repeat_labels
@@ -16,6 +18,7 @@ from ..engine.certifiers import LipschitzCertifier
 from ..evaluation.metrics import LipschitzCertificateMetric
 from ..models.segmentors import LipEncoderDecoder, preprocessor_norm
 from .counts import label_counts, refuted
+from .objectives import QuotaObjective
 
 
 class ExactSegmentor:
@@ -84,6 +87,36 @@ class ExactSegmentor:
         reached = correct.sum().item() / correct.numel() < threshold
         return reached and delta.double().norm().item() < entry["radius"][0]["value"]
 
+    @torch.no_grad()
+    def judge_region(
+        self,
+        image: Tensor,
+        delta: Tensor,
+        target: Tensor,
+        objective: QuotaObjective,
+        radius_of: Callable[[dict[str, Any]], float],
+        metric: LipschitzCertificateMetric,
+        img_shape: tuple[int, int],
+    ) -> bool:
+        """Whether a perturbation shorter than the certified radius fills an objective's quota.
+
+        Args:
+            image: (3, H, W) in [0, 1].
+            delta: Perturbation (3, H, W).
+            target: Labels (H0, W0).
+            objective: Of this image.
+            radius_of: Finds the certified radius in an entry.
+            metric: What makes the entry.
+            img_shape: Size of the image in front of the network.
+        """
+        clean = self._sample(image.double(), target, img_shape)
+        attacked = self._sample(image.double() + delta.double(), target, img_shape)
+        entry = LipschitzCertifier(self, metric).certify(clean).entry
+        labels = attacked.pred_sem_seg.data[0].long()
+        votes = one_hot(labels, max(2, len(clean.seg_logits.data))).permute(2, 0, 1)[None]
+        reached = objective.score(votes.double()).item() == 0
+        return reached and delta.double().norm().item() < radius_of(entry)
+
     @property
     def _ignored(self) -> int:
         return self.segmentor.decode_head.ignore_index
@@ -119,9 +152,18 @@ class ExactSegmentor:
 
 
 def compared_metric(
-    eps: Sequence[float], thresholds: Sequence[float], ignore_index: int
+    eps: Sequence[float],
+    thresholds: Sequence[float],
+    ignore_index: int,
+    min_region_pixels: int = sys.maxsize,
+    **regions: Any,
 ) -> LipschitzCertificateMetric:
-    """What certificates are asked for that attacks are compared with: no curve, no objects."""
+    """What certificates are asked for that attacks are compared with; by default no objects."""
     return LipschitzCertificateMetric(
-        eps, thresholds, shares=(), min_region_pixels=sys.maxsize, ignore_index=ignore_index
+        eps,
+        thresholds,
+        shares=(),
+        min_region_pixels=min_region_pixels,
+        ignore_index=ignore_index,
+        **regions,
     )

@@ -66,6 +66,7 @@ def build_attack_report(
         "results": rows,
         "per_image": [_image_row(line) for line in lines],
         "minimal": _minimal_rows(lines),
+        "regions": _region_rows(lines, classes),
         "violations": [
             {"image": line["image"], **violation}
             for line in lines
@@ -112,3 +113,23 @@ def _minimal_rows(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _region_rows(lines: Sequence[dict[str, Any]], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Per kind and class: norms that erase an object or invent pixels, beside certified radii."""
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for line in lines:
+        for found in line["regions"]:
+            groups.setdefault((found["kind"], found["class"]), []).append(found)
+    return [
+        {
+            "kind": kind,
+            "class": classes[index],
+            "count": len(found),
+            "median_norm": float(np.median([one["norm"] for one in found])),
+            "median_radius": float(np.median([one["radius"] for one in found]))
+            if found[0]["radius"] is not None
+            else math.nan,
+        }
+        for (kind, index), found in sorted(groups.items())
+    ]

@@ -44,6 +44,17 @@ def attack_class_table(report: dict[str, Any]) -> str:
     return table.get_string()
 
 
+def region_table(report: dict[str, Any]) -> str:
+    """Norms that erase objects or invent pixels of a class: found, and certified as too small."""
+    table = PrettyTable(["attack", "class", "count", "median norm found", "median radius"])
+    table.align = "r"
+    for row in report["regions"]:
+        medians = (row["median_norm"], row["median_radius"])
+        norms = ("-" if math.isnan(norm) else significant(norm) for norm in medians)
+        table.add_row([row["kind"], row["class"], row["count"], *norms])
+    return table.get_string()
+
+
 def minimal_table(report: dict[str, Any]) -> str:
     """Norms that push pixel accuracy below a threshold: found, and certified as too small."""
     table = PrettyTable(["accuracy below", "median norm found", "median certified radius"])

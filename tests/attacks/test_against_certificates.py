@@ -116,6 +116,32 @@ def test_run_of_an_unsound_model_keeps_the_counterexample(forgotten, scenes):
     assert (attacked == target)[valid].double().mean() < guaranteed.item()
 
 
+REGIONS = dict(eps=[0.02], attacks=["knapsack"], vanish=2, fabricate=[13], fabricate_pixels=20)
+
+
+def test_no_object_vanishes_and_none_is_invented_below_its_radius(trained, scenes):
+    inputs, samples = scenes
+    run = AttackRun(trained, AttackSettings(**REGIONS, steps=15), 19)
+    ((line, _, counterexamples),) = run.attack(inputs[:1], samples[:1])
+    assert [row["kind"] for row in line["regions"]] == ["vanish", "vanish", "fabricate"]
+    assert line["violations"] == [] and counterexamples == []
+    assert line["regions"][0]["pixels"] >= line["regions"][1]["pixels"] >= 50
+    assert all(row["radius"] <= row["norm"] for row in line["regions"])
+    found = [row["norm"] / row["radius"] for row in line["regions"] if row["radius"] > 0]
+    assert found and min(found) < 20, "the attack must be worth the name"
+
+
+def test_a_forgotten_factor_lets_objects_vanish_below_their_radius(forgotten, scenes):
+    inputs, samples = scenes
+    run = AttackRun(forgotten, AttackSettings(**REGIONS, steps=15), 19)
+    ((line, _, counterexamples),) = run.attack(inputs[:1], samples[:1])
+    broken = [v for v in line["violations"] if v["attack"] in ("vanish", "fabricate")]
+    assert broken and all(violation["confirmed"] for violation in broken)
+    for violation in broken:
+        assert violation["metrics"][0].startswith(f"{violation['attack']}/")
+    assert {case["attack"] for case in counterexamples} >= {v["attack"] for v in broken}
+
+
 def test_only_a_difference_in_float64_counts(trained, scenes, monkeypatch):
     # A certificate that is wrong in float32 only: rounding, no refutation.
     run = AttackRun(trained, AttackSettings([0.02], attacks=["knapsack"], steps=2), 19)
@@ -138,6 +164,10 @@ def test_settings_are_checked():
         AttackSettings([0.1], attacks=["fgsm"])
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         AttackSettings([0.1], steps=0)
+    with pytest.raises(ValueError, match="vanish must be at least 0, got -1"):
+        AttackSettings([0.1], vanish=-1)
+    with pytest.raises(ValueError, match="fabricate_pixels must be at least 1, got 0"):
+        AttackSettings([0.1], fabricate_pixels=0)
     with pytest.raises(ValueError, match="thresholds"):
         AttackSettings([0.1], thresholds=[1.5])
     assert AttackSettings([0.5, 0.1, 0.5]).eps == [0.1, 0.5]

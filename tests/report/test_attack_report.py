@@ -13,6 +13,7 @@ from mmseg_lipcert.report.attack_report_tables import (
     attack_class_table,
     attack_table,
     minimal_table,
+    region_table,
 )
 
 SETTINGS = dict(attacks=["knapsack"], steps=4, clip=False, seed=0, smoothing=None)
@@ -40,6 +41,15 @@ def line(name, wrong, certified=True, norm=math.inf):
             [{"attack": "knapsack", "norm": 2.0, **counts(attacked.view(2, 2))}],
         ],
         "minimal": [{"threshold": 0.5, "norm": norm, "radius": 1.2 if certified else None}],
+        "regions": [
+            {
+                "kind": "vanish",
+                "class": 1,
+                "pixels": 60,
+                "norm": norm,
+                "radius": 1.2 if certified else None,
+            }
+        ],
         "certified": image_entry(logits, target, [0.5, 2.0], 1.0) if certified else None,
         "violations": [],
         "seconds": 2.0,
@@ -85,6 +95,12 @@ def test_class_table_pairs_attacked_and_certified():
     table = attack_class_table(report([line("a", 1), line("b", 2)]))
     assert "| road  |" in table and "25.00 /" in table
     assert " / " not in attack_class_table(report([line("a", 1, certified=False)]))
+
+
+def test_region_table_shows_medians_per_class():
+    table = region_table(report([line("a", 1, norm=1.5), line("b", 1, norm=2.5)]))
+    assert "vanish" in table and "2.0" in table and "1.2" in table
+    assert "- |" in region_table(report([line("a", 1, certified=False)]))
 
 
 def test_minimal_table_shows_what_was_found():

@@ -1,7 +1,10 @@
 """The package as a user meets it: importing it, with and without a toolbox."""
 
+import ast
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,6 +50,27 @@ CONFIG = """
 from mmengine.config import Config
 Config.fromfile({path!r})
 """
+
+
+def docstrings() -> Iterator[tuple[str, str]]:
+    """Pairs (place, text) of the docstrings of all modules, classes and functions."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    for file in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, documented) and (text := ast.get_docstring(node)):
+                place = f"{file.relative_to(PACKAGE)}:{getattr(node, 'lineno', 1)}"
+                yield place, text
+
+
+def test_docstrings_leave_the_types_to_the_signatures():
+    section = re.compile(r"^(?:Args|Attributes):\n((?: {4}.*\n?)+)", re.MULTILINE)
+    typed = re.compile(r"^ {4}[\w*, ]+ \(.+?\):", re.MULTILINE)
+    found = list(docstrings())
+    assert sum(bool(section.search(text)) for _, text in found) > 100
+    places = [
+        place for place, text in found for part in section.findall(text) if typed.search(part)
+    ]
+    assert places == []
 
 
 def test_registration_registers_and_warns_of_nothing_of_ours():

@@ -36,27 +36,26 @@ class CertifiedSegInferencer:
     """Certifies images from Python, with the numbers of ``tools/test.py --certify``.
 
     Args:
-        config (str | PathLike | Config): Config of the segmentor, with or without a certificate
-            metric; a ``Config`` is not changed.
-        checkpoint (str | PathLike, optional): Its weights, which must fill it. Defaults to None:
-            for a segmentor that is a file itself, such as an ``OnnxSegmentor``.
-        method (str, optional): ``'lipschitz'``, ``'smoothing'`` or ``'denoise'``. Defaults to None:
-            the config's, else lipschitz for a Lipschitz segmentor and smoothing for any other.
-        device (str, optional): Defaults to None: a GPU if there is one, else the CPU.
-        sigma (float, optional): Standard deviation of the noise, images in [0, 1].
-        n0 (int, optional): Draws that choose the classes.
-        n (int, optional): Draws that test them.
-        alpha (float, optional): Probability that the certificate of an image is wrong.
-        tau (float | Sequence[float], optional): Probabilities to be exceeded, one per radius.
-        correction (str, optional): ``'holm'``, ``'bonferroni'``, ``'k-fwer'`` or ``'metric'``.
-        k (int, optional): Of ``'k-fwer'``.
-        denoiser (dict | str | PathLike, optional): Config of a denoiser, or a diffusers model.
-        hierarchy (str | dict, optional): Groups of classes to fall back to.
-        noise_at (str, optional): ``'original'`` or ``'network'``: before or after the pipeline
-            changes the image.
-        scale (float, optional): Size of the segmentor's input relative to the image.
-        draws_per_batch (int, optional): Draws per forward pass.
-        seed (int, optional): Seed of the noise.
+        config: Config of the segmentor, with or without a certificate metric; a ``Config`` is not
+            changed.
+        checkpoint: Its weights, which must fill it. Defaults to None: for a segmentor that is a
+            file itself, such as an ``OnnxSegmentor``.
+        method: ``'lipschitz'``, ``'smoothing'`` or ``'denoise'``. Defaults to None: the config's,
+            else lipschitz for a Lipschitz segmentor and smoothing for any other.
+        device: Defaults to None: a GPU if there is one, else the CPU.
+        sigma: Standard deviation of the noise, images in [0, 1].
+        n0: Draws that choose the classes.
+        n: Draws that test them.
+        alpha: Probability that the certificate of an image is wrong.
+        tau: Probabilities to be exceeded, one per radius.
+        correction: ``'holm'``, ``'bonferroni'``, ``'k-fwer'`` or ``'metric'``.
+        k: Of ``'k-fwer'``.
+        denoiser: Config of a denoiser, or a diffusers model.
+        hierarchy: Groups of classes to fall back to.
+        noise_at: ``'original'`` or ``'network'``: before or after the pipeline changes the image.
+        scale: Size of the segmentor's input relative to the image.
+        draws_per_batch: Draws per forward pass.
+        seed: Seed of the noise.
 
             These belong to smoothing and denoising, the denoiser to the latter only. None keeps the
             config's value, or the default of ``SmoothedSegmentor`` or

@@ -29,11 +29,11 @@ class ImageReader:
     """Reads images as the test pipeline of a config does, with or without labels.
 
     Args:
-        dataset (BaseSegDataset): The test dataset, which need not have any file: it says where its
-            images would be and what is done to its labels.
-        pipeline (Sequence[dict]): Transforms of the test pipeline, as configs.
-        exact (bool): Whether the image must leave the pipeline as it enters, because the
-            certificate is to be about the image that was given.
+        dataset: The test dataset, which need not have any file: it says where its images would be
+            and what is done to its labels.
+        pipeline: Transforms of the test pipeline, as configs.
+        exact: Whether the image must leave the pipeline as it enters, because the certificate is to
+            be about the image that was given.
 
     Raises:
         CertificationError: If the pipeline does not begin with a loader of image files.

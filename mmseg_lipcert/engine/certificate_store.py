@@ -25,8 +25,8 @@ class CertificateStore:
     its maps. A crash loses the image in work, nothing else; what is damaged is done again.
 
     Args:
-        folder (str | Path): Where everything is written.
-        rank (int): Rank of this process; every process writes its own lines. Defaults to 0.
+        folder: Where everything is written.
+        rank: Rank of this process; every process writes its own lines. Defaults to 0.
     """
 
     def __init__(self, folder: str | os.PathLike[str], rank: int = 0) -> None:

@@ -17,11 +17,10 @@ class ImageList(Dataset):
     """Images of a test dataset by name, as they enter a model; their samples carry the name.
 
     Args:
-        dataset (BaseSegDataset): The test dataset.
-        pipeline (Sequence[dict], optional): Transforms that read an image, as configs. Defaults to
-            None: the dataset's.
-        every (int): Take every k-th image of the dataset. Defaults to 1.
-        limit (int, optional): Take at most so many of them. Defaults to None.
+        dataset: The test dataset.
+        pipeline: Transforms that read an image, as configs. Defaults to None: the dataset's.
+        every: Take every k-th image of the dataset. Defaults to 1.
+        limit: Take at most so many of them. Defaults to None.
 
     Raises:
         CertificationError: If the dataset is of another kind, or two images have one name.

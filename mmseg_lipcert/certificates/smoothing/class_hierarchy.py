@@ -61,11 +61,11 @@ class ClassHierarchy:
     the first stage's votes.
 
     Args:
-        num_classes (int): Number of classes K.
-        levels (Sequence[Mapping[str, Sequence[int]]]): Groups of classes by name, finest level
-            first. Every level must hold every class once, and whole groups of the level below.
-        share (float): Share of the votes that a vertex needs, in [0, 1]. 0 always selects the
-            class with the most votes, as without hierarchy. Defaults to 0.8.
+        num_classes: Number of classes K.
+        levels: Groups of classes by name, finest level first. Every level must hold every class
+            once, and whole groups of the level below.
+        share: Share of the votes that a vertex needs, in [0, 1]. 0 always selects the class with
+            the most votes, as without hierarchy. Defaults to 0.8.
 
     Raises:
         ValueError: If a level is no partition, splits a group or has an empty one, or the share is

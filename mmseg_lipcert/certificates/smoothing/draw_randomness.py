@@ -18,11 +18,11 @@ class DrawRandomness:
     from the draw's 128-bit seed, like the noise; behind it they are as they were before.
 
     Args:
-        seed (int): Seed of the certification.
-        image (str): Name of the image.
-        stage (str): What the draw is for; noise and random numbers of a draw have different ones.
-        index (int): Number of the draw in its stage.
-        device (torch.device | str): Where the segmentor runs. Defaults to ``"cpu"``.
+        seed: Seed of the certification.
+        image: Name of the image.
+        stage: What the draw is for; noise and random numbers of a draw have different ones.
+        index: Number of the draw in its stage.
+        device: Where the segmentor runs. Defaults to ``"cpu"``.
 
     Examples:
         >>> with DrawRandomness(0, "frankfurt", "model-estimate", 7) as randomness:

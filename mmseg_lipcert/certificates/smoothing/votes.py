@@ -12,10 +12,10 @@ class ClassVotes:
     """First stage: how often each class was predicted at each pixel.
 
     Args:
-        num_classes (int): Number of classes K.
-        size (tuple[int, int]): Height and width.
-        draws (int): Number of draws to come; decides the type of the counts.
-        device (torch.device | str): Where the counts are kept. Defaults to ``"cpu"``.
+        num_classes: Number of classes K.
+        size: Height and width.
+        draws: Number of draws to come; decides the type of the counts.
+        device: Where the counts are kept. Defaults to ``"cpu"``.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class HitCounter:
     Memory is that of one map, whatever the number of draws and classes.
 
     Args:
-        selected (Tensor): Chosen class (H, W) or, with a hierarchy, chosen vertex.
-        hierarchy (ClassHierarchy, optional): A class below a chosen vertex is a hit. Defaults to
-            None: only the chosen class itself is.
+        selected: Chosen class (H, W) or, with a hierarchy, chosen vertex.
+        hierarchy: A class below a chosen vertex is a hit. Defaults to None: only the chosen class
+            itself is.
     """
 
     def __init__(self, selected: Tensor, hierarchy: ClassHierarchy | None = None) -> None:

@@ -18,8 +18,8 @@ class AddGaussianNoise(BaseTransform):
     Required keys: ``img``. Modified keys: ``img``. Added keys: ``noise_sigma``, what was drawn.
 
     Args:
-        sigma (float | Sequence[float]): Standard deviation for images in [0, 1], or the range
-            (low, high) from which it is drawn uniformly for each image.
+        sigma: Standard deviation for images in [0, 1], or the range (low, high) from which it is
+            drawn uniformly for each image.
 
     Raises:
         ValueError: If sigma is negative, not finite, or no range.

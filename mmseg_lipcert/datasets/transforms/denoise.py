@@ -17,9 +17,9 @@ class Denoise(BaseTransform):
     Required keys: ``img``, ``noise_sigma``. Modified keys: ``img``.
 
     Args:
-        denoiser (dict): Config of the denoiser. It runs on the CPU, in the workers of the
-            dataloader, one thread each.
-        bgr_to_rgb (bool): Whether images are BGR, as files are read. Defaults to True.
+        denoiser: Config of the denoiser. It runs on the CPU, in the workers of the dataloader, one
+            thread each.
+        bgr_to_rgb: Whether images are BGR, as files are read. Defaults to True.
     """
 
     def __init__(self, denoiser: dict, bgr_to_rgb: bool = True) -> None:

@@ -18,16 +18,12 @@ class RandomExposure(BaseTransform):
     Required keys: ``img`` (H, W, 3), 0..255. Modified keys: ``img``, float32 within 0..255.
 
     Args:
-        gain (Sequence[float]): Range of the common factor, drawn on a logarithmic scale.
-            Defaults to (0.4, 1.4).
-        gamma (Sequence[float]): Range of the exponent on values in [0, 1], likewise. Defaults to
-            (0.65, 1.55).
-        saturation (Sequence[float]): Range of the factor of the distance from gray. Defaults to
-            (0.5, 1.4).
-        white_balance (float): Standard deviation of each channel's log gain. Defaults to 0.08.
-        offset (float): Largest shift of all values, in [0, 1] units. Defaults to 0.06.
-        prob (float): Probability of each of gain and gamma; the rest always changes. Defaults to
-            0.7.
+        gain: Range of the common factor, drawn on a logarithmic scale. Defaults to (0.4, 1.4).
+        gamma: Range of the exponent on values in [0, 1], likewise. Defaults to (0.65, 1.55).
+        saturation: Range of the factor of the distance from gray. Defaults to (0.5, 1.4).
+        white_balance: Standard deviation of each channel's log gain. Defaults to 0.08.
+        offset: Largest shift of all values, in [0, 1] units. Defaults to 0.06.
+        prob: Probability of each of gain and gamma; the rest always changes. Defaults to 0.7.
 
     Raises:
         ValueError: If a range is no pair of positive numbers (low, high), or another number is

@@ -20,10 +20,9 @@ class CertifiedResult(ABC):
     """What is guaranteed about one image.
 
     Args:
-        sample (SegDataSample): The prediction with what the certificate rests on, and the labels if
-            there are any.
-        image (np.ndarray, optional): Pixels (H, W, 3) of the image, RGB; only pictures need them.
-        metric (CertificateMetric): What makes the certificate's figures.
+        sample: The prediction with what the certificate rests on, and the labels if there are any.
+        image: Pixels (H, W, 3) of the image, RGB; only pictures need them.
+        metric: What makes the certificate's figures.
     """
 
     def __init__(

@@ -21,8 +21,8 @@ class Certifier(ABC):
     Python API drive it. Per image: :meth:`check`, the model's ``test_step``, :meth:`certify`.
 
     Args:
-        model (nn.Module): The model, out of any distributed wrapper, in evaluation mode.
-        metric (CertificateMetric): What is to be certified; its ``dataset_meta`` names the classes.
+        model: The model, out of any distributed wrapper, in evaluation mode.
+        metric: What is to be certified; its ``dataset_meta`` names the classes.
 
     Raises:
         CertificationError: If the model cannot be certified like this.

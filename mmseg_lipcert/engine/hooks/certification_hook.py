@@ -43,13 +43,12 @@ class CertificationHook(Hook):
     whole dataset and report.html.
 
     Args:
-        out_dir (str, optional): Folder of the results. Defaults to ``certification`` in the work
-            folder.
-        resume (bool): Continue the certification in ``out_dir``. Defaults to False.
-        every (int): Take every k-th image of the dataset. Defaults to 1.
-        limit (int, optional): Take at most so many of them. Defaults to None.
-        show_dir (str, optional): Folder of a picture of each image's certificate and one of its
-            objects; none are drawn by default.
+        out_dir: Folder of the results. Defaults to ``certification`` in the work folder.
+        resume: Continue the certification in ``out_dir``. Defaults to False.
+        every: Take every k-th image of the dataset. Defaults to 1.
+        limit: Take at most so many of them. Defaults to None.
+        show_dir: Folder of a picture of each image's certificate and one of its objects; none are
+            drawn by default.
     """
 
     # In front of the logger, which writes the figures that the hook adds.

@@ -16,8 +16,8 @@ class ExportDenoiserHook(Hook):
     With ``EMAHook`` these are the averaged weights: it puts them into the checkpoint.
 
     Args:
-        out_dir (str, optional): The folder. Defaults to None: ``denoiser`` in the work folder.
-        half (bool): Store float16 weights. Defaults to False.
+        out_dir: The folder. Defaults to None: ``denoiser`` in the work folder.
+        half: Store float16 weights. Defaults to False.
     """
 
     # Behind EMAHook.

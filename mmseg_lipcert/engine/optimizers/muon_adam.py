@@ -21,11 +21,11 @@ class MuonAdam(torch.optim.Adam):
     Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
 
     Args:
-        params (Iterable[Tensor]): Parameters to train.
-        lr (float): Learning rate of the matrices: the spectral norm of a step. Defaults to 0.01.
-        momentum (float): Nesterov momentum of the matrices. Defaults to 0.95.
-        adam_lr (float): Learning rate of the other parameters. Defaults to 2e-3.
-        betas (tuple[float, float]): Moments of Adam. Defaults to (0.9, 0.99).
+        params: Parameters to train.
+        lr: Learning rate of the matrices: the spectral norm of a step. Defaults to 0.01.
+        momentum: Nesterov momentum of the matrices. Defaults to 0.95.
+        adam_lr: Learning rate of the other parameters. Defaults to 2e-3.
+        betas: Moments of Adam. Defaults to (0.9, 0.99).
 
     Raises:
         ValueError: If a number is out of range, or parameter groups are given.

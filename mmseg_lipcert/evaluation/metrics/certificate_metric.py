@@ -15,9 +15,9 @@ class CertificateMetric(BaseMetric):
     As a metric of MMEngine it does the same for predictions that carry what a certificate rests on.
 
     Args:
-        ignore_index (int): Label of ignored pixels. Defaults to 255.
-        collect_device (str): ``'cpu'`` or ``'gpu'``. Defaults to ``'cpu'``.
-        prefix (str, optional): Prefix of the metric names. Defaults to ``'certified'``.
+        ignore_index: Label of ignored pixels. Defaults to 255.
+        collect_device: ``'cpu'`` or ``'gpu'``. Defaults to ``'cpu'``.
+        prefix: Prefix of the metric names. Defaults to ``'certified'``.
     """
 
     default_prefix = "certified"
@@ -51,8 +51,8 @@ class CertificateMetric(BaseMetric):
         """Make the entries of one batch.
 
         Args:
-            data_batch (dict): Not used.
-            data_samples (Sequence[dict]): Predictions with their labels.
+            data_batch: Not used.
+            data_samples: Predictions with their labels.
         """
         for sample in data_samples:
             self.results.append({**self.certify(sample), "image": sample["img_path"]})

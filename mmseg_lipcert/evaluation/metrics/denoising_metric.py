@@ -15,8 +15,8 @@ class DenoisingMetric(BaseMetric):
     ratio itself is measured by the model (:class:`DenoisingDiffusion`).
 
     Args:
-        collect_device (str): ``'cpu'`` or ``'gpu'``. Defaults to ``'cpu'``.
-        prefix (str, optional): Prefix of the metric names. Defaults to ``'denoising'``.
+        collect_device: ``'cpu'`` or ``'gpu'``. Defaults to ``'cpu'``.
+        prefix: Prefix of the metric names. Defaults to ``'denoising'``.
     """
 
     default_prefix = "denoising"

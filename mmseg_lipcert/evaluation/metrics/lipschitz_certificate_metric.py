@@ -31,19 +31,19 @@ class LipschitzCertificateMetric(CertificateMetric):
     free classifier also ``classifier``, as the bound is then that of the features.
 
     Args:
-        eps (Sequence[float]): Norms of the perturbation, images in [0, 1].
-        thresholds (Sequence[float]): Pixel accuracies whose robustness radius is reported.
-        shares (Sequence[float]): Shares of the pixels of an image, in (0, 1], for the curve of the
-            radius below which less than a share can change.
-        vanish_share (float): Share of the pixels of an object (a connected component of the
-            labels) whose loss counts as vanishing. Defaults to 0.9.
-        min_region_pixels (int): Smaller objects are left out. Defaults to 50.
-        fabricate_classes (Sequence[str | int]): Classes, by name or index, whose invention is
-            certified. None by default: each costs another pass over the logits.
-        fabricate_pixels (int): New pixels of a class that count as an invention. Defaults to 200.
-        ignore_index (int): Label of ignored pixels. Defaults to 255.
-        collect_device (str): ``'cpu'`` or ``'gpu'``. Defaults to ``'cpu'``.
-        prefix (str, optional): Prefix of the metric names. Defaults to ``'certified'``.
+        eps: Norms of the perturbation, images in [0, 1].
+        thresholds: Pixel accuracies whose robustness radius is reported.
+        shares: Shares of the pixels of an image, in (0, 1], for the curve of the radius below which
+            less than a share can change.
+        vanish_share: Share of the pixels of an object (a connected component of the labels) whose
+            loss counts as vanishing. Defaults to 0.9.
+        min_region_pixels: Smaller objects are left out. Defaults to 50.
+        fabricate_classes: Classes, by name or index, whose invention is certified. None by default:
+            each costs another pass over the logits.
+        fabricate_pixels: New pixels of a class that count as an invention. Defaults to 200.
+        ignore_index: Label of ignored pixels. Defaults to 255.
+        collect_device: ``'cpu'`` or ``'gpu'``. Defaults to ``'cpu'``.
+        prefix: Prefix of the metric names. Defaults to ``'certified'``.
 
     Raises:
         ValueError: If an eps is negative or not finite, or a share or a number of pixels out of
@@ -132,16 +132,16 @@ class LipschitzCertificateMetric(CertificateMetric):
         """Certify one image; usable without a runner.
 
         Args:
-            logits (Tensor): Native logits (K, h, w).
-            target (Tensor): Labels (H, W), at the original size of the image.
-            lipschitz (float): Joint bound from images in [0, 1] to the logits, or to the features
-                with ``classifier``.
-            network_size (tuple[int, int]): Size of the image that entered the network.
-            stride (int): Rows of that image per row of logits. Defaults to 1.
-            classifier (Tensor, optional): Weights (K, C) of an unconstrained last 1x1 layer.
+            logits: Native logits (K, h, w).
+            target: Labels (H, W), at the original size of the image.
+            lipschitz: Joint bound from images in [0, 1] to the logits, or to the features with
+                ``classifier``.
+            network_size: Size of the image that entered the network.
+            stride: Rows of that image per row of logits. Defaults to 1.
+            classifier: Weights (K, C) of an unconstrained last 1x1 layer.
 
         Returns:
-            dict: The entry of :func:`mmseg_lipcert.certificates.image_entry`. Its ``regions`` and
+            The entry of :func:`mmseg_lipcert.certificates.image_entry`. Its ``regions`` and
             ``fabrication`` are None when logits and labels differ in size: an object is a set of
             label pixels, which then share their logits with pixels outside of it.
         """

@@ -20,17 +20,16 @@ class SmoothingCertificateMetric(CertificateMetric):
     (:func:`mmseg_lipcert.certificates.smoothing_summary`).
 
     Args:
-        alpha (float): Probability that the certificate of an image is wrong. Defaults to 0.001.
-        tau (float | Sequence[float]): Probabilities of the chosen class that are tested, in
-            [0.5, 1); each gives a radius ``sigma * Phi^-1(tau)``, and alpha is split among them.
-            Defaults to 0.75.
-        correction (str): ``'holm'``, ``'bonferroni'``, ``'k-fwer'`` (at most ``k - 1`` pixels of
-            an image are certified wrongly) or ``'metric'`` (the figures themselves are guaranteed,
-            not every pixel). Defaults to ``'holm'``.
-        k (int): Of ``'k-fwer'``. Defaults to 1.
-        ignore_index (int): Label of ignored pixels. Defaults to 255.
-        collect_device (str): ``'cpu'`` or ``'gpu'``. Defaults to ``'cpu'``.
-        prefix (str, optional): Prefix of the metric names. Defaults to ``'certified'``.
+        alpha: Probability that the certificate of an image is wrong. Defaults to 0.001.
+        tau: Probabilities of the chosen class that are tested, in [0.5, 1); each gives a radius
+            ``sigma * Phi^-1(tau)``, and alpha is split among them. Defaults to 0.75.
+        correction: ``'holm'``, ``'bonferroni'``, ``'k-fwer'`` (at most ``k - 1`` pixels of an image
+            are certified wrongly) or ``'metric'`` (the figures themselves are guaranteed, not every
+            pixel). Defaults to ``'holm'``.
+        k: Of ``'k-fwer'``. Defaults to 1.
+        ignore_index: Label of ignored pixels. Defaults to 255.
+        collect_device: ``'cpu'`` or ``'gpu'``. Defaults to ``'cpu'``.
+        prefix: Prefix of the metric names. Defaults to ``'certified'``.
 
     Raises:
         ValueError: If alpha, tau, the correction or k are out of range.

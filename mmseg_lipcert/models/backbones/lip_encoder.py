@@ -20,10 +20,10 @@ class LipEncoder(BaseModule):
     Segmentation"; dilation as in Chen et al., "Rethinking Atrous Convolution", 2017.
 
     Args:
-        size (str): Row of :attr:`SIZES`, ``'S'``, ``'M'`` or ``'L'``. Defaults to ``'M'``.
-        in_channels (int): Channels of the image. Defaults to 3.
-        layers_cfg (dict, optional): Keyword arguments of :class:`LayerFactory`.
-        init_cfg (dict, optional): MMEngine's initialization config.
+        size: Row of :attr:`SIZES`, ``'S'``, ``'M'`` or ``'L'``. Defaults to ``'M'``.
+        in_channels: Channels of the image. Defaults to 3.
+        layers_cfg: Keyword arguments of :class:`LayerFactory`.
+        init_cfg: MMEngine's initialization config.
 
     Raises:
         ValueError: If the size is not in the table.

@@ -18,11 +18,11 @@ class LipNetEncoder(BaseModule):
     Source: Massena et al., "Fast and Flexible Robustness Certificates for Semantic Segmentation".
 
     Args:
-        size (str): Row of :attr:`SIZES`, ``'S'``, ``'M1'``, ``'M2'``, ``'L'`` or ``'XL'``.
-            Defaults to ``'M1'``.
-        in_channels (int): Channels of the image. Defaults to 3.
-        layers_cfg (dict, optional): Keyword arguments of :class:`LayerFactory`.
-        init_cfg (dict, optional): MMEngine's initialization config.
+        size: Row of :attr:`SIZES`, ``'S'``, ``'M1'``, ``'M2'``, ``'L'`` or ``'XL'``. Defaults to
+            ``'M1'``.
+        in_channels: Channels of the image. Defaults to 3.
+        layers_cfg: Keyword arguments of :class:`LayerFactory`.
+        init_cfg: MMEngine's initialization config.
 
     Raises:
         ValueError: If the size is not in the table.

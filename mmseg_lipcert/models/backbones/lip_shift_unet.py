@@ -21,11 +21,11 @@ class LipShiftUNet(BaseModule):
     :class:`SLLBlock`.
 
     Args:
-        size (str): Row of :attr:`SIZES`: ``'S'``, ``'M'``, ``'L'``. Defaults to ``'M'``.
-        in_channels (int): Channels of the image. Defaults to 3.
-        layers_cfg (dict, optional): Keyword arguments of :class:`LayerFactory`, for the
-            convolutions that change the resolution.
-        init_cfg (dict, optional): MMEngine's initialization config.
+        size: Row of :attr:`SIZES`: ``'S'``, ``'M'``, ``'L'``. Defaults to ``'M'``.
+        in_channels: Channels of the image. Defaults to 3.
+        layers_cfg: Keyword arguments of :class:`LayerFactory`, for the convolutions that change the
+            resolution.
+        init_cfg: MMEngine's initialization config.
 
     Raises:
         ValueError: If the size is not in the table.

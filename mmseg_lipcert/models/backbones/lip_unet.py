@@ -25,11 +25,11 @@ class LipUNet(BaseModule):
     Flexible Robustness Certificates for Semantic Segmentation".
 
     Args:
-        size (str): Row of :attr:`SIZES`: ``'XS'``, ``'S'``, ``'M'``, ``'L'``. Defaults to ``'M'``.
-        skip (str): ``'split'`` or ``'concat'``. Defaults to ``'split'``.
-        in_channels (int): Channels of the image. Defaults to 3.
-        layers_cfg (dict, optional): Keyword arguments of :class:`LayerFactory`.
-        init_cfg (dict, optional): MMEngine's initialization config.
+        size: Row of :attr:`SIZES`: ``'XS'``, ``'S'``, ``'M'``, ``'L'``. Defaults to ``'M'``.
+        skip: ``'split'`` or ``'concat'``. Defaults to ``'split'``.
+        in_channels: Channels of the image. Defaults to 3.
+        layers_cfg: Keyword arguments of :class:`LayerFactory`.
+        init_cfg: MMEngine's initialization config.
 
     Raises:
         ValueError: If the size is not in the table or the skip is unknown.

@@ -22,10 +22,10 @@ class LipASPPHead(LipDecodeHead):
     Segmentation".
 
     Args:
-        in_channels (int): Channels of the feature map.
-        channels (int): Channels of each branch and of the projection.
-        dilations (tuple[int, ...]): Dilation of each 3x3 branch. Defaults to (6, 12, 18).
-        layers_cfg (dict, optional): Keyword arguments of :class:`LayerFactory`.
+        in_channels: Channels of the feature map.
+        channels: Channels of each branch and of the projection.
+        dilations: Dilation of each 3x3 branch. Defaults to (6, 12, 18).
+        layers_cfg: Keyword arguments of :class:`LayerFactory`.
         **kwargs: Arguments of :class:`LipDecodeHead`.
     """
 

@@ -14,15 +14,15 @@ class LipDecodeHead(BaseDecodeHead):
     may not pass through it. Here each up-sampling step is an orthogonal transposed convolution.
 
     Args:
-        in_channels (int): Channels of the feature map.
-        channels (int): Channels in front of the up-sampling.
-        upsample_channels (tuple[int, ...]): Channels behind each up-sampling step; the last ones
-            are the classifier's input. An empty tuple keeps the resolution of the feature map.
-        upsample_factor (int): Factor of one step. Defaults to 2.
-        free_classifier (bool): Leave the last 1x1 layer unconstrained. The certificate then bounds
-            the features in front of it and divides margins by the distances between the
-            classifier's rows. Defaults to False: an orthogonal classifier.
-        layers_cfg (dict, optional): Keyword arguments of :class:`LayerFactory`.
+        in_channels: Channels of the feature map.
+        channels: Channels in front of the up-sampling.
+        upsample_channels: Channels behind each up-sampling step; the last ones are the classifier's
+            input. An empty tuple keeps the resolution of the feature map.
+        upsample_factor: Factor of one step. Defaults to 2.
+        free_classifier: Leave the last 1x1 layer unconstrained. The certificate then bounds the
+            features in front of it and divides margins by the distances between the classifier's
+            rows. Defaults to False: an orthogonal classifier.
+        layers_cfg: Keyword arguments of :class:`LayerFactory`.
         **kwargs: Arguments of MMSegmentation's ``BaseDecodeHead``.
 
     Raises:

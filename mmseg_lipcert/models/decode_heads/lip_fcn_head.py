@@ -14,10 +14,10 @@ class LipFCNHead(LipDecodeHead):
     Source: Long et al., "Fully Convolutional Networks for Semantic Segmentation", 2015.
 
     Args:
-        in_channels (int): Channels of the feature map.
-        channels (int): Width of the head's convolutions; without convolutions, ``in_channels``.
-        num_convs (int): Convolutions in front of the up-sampling. Defaults to 1.
-        layers_cfg (dict, optional): Keyword arguments of :class:`LayerFactory`.
+        in_channels: Channels of the feature map.
+        channels: Width of the head's convolutions; without convolutions, ``in_channels``.
+        num_convs: Convolutions in front of the up-sampling. Defaults to 1.
+        layers_cfg: Keyword arguments of :class:`LayerFactory`.
         **kwargs: Arguments of :class:`LipDecodeHead`.
 
     Raises:

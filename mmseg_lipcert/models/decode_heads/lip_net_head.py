@@ -21,10 +21,10 @@ class LipNetHead(LipDecodeHead):
     Source: Massena et al., "Fast and Flexible Robustness Certificates for Semantic Segmentation".
 
     Args:
-        in_channels (int): Channels of the feature map.
-        channels (int): Channels of each branch, of the projection and of the refinement.
-        dilations (tuple[int, ...]): Dilation of each 3x3 branch. Defaults to (6, 12, 18).
-        layers_cfg (dict, optional): Keyword arguments of :class:`LayerFactory`.
+        in_channels: Channels of the feature map.
+        channels: Channels of each branch, of the projection and of the refinement.
+        dilations: Dilation of each 3x3 branch. Defaults to (6, 12, 18).
+        layers_cfg: Keyword arguments of :class:`LayerFactory`.
         **kwargs: Arguments of :class:`LipDecodeHead`.
     """
 

@@ -17,8 +17,8 @@ class AreaStrategy(ResolutionStrategy):
     network expects it; it is told the level that is left. The result is enlarged bilinearly.
 
     Args:
-        inner (ResolutionStrategy): Strategy at the small size.
-        factor (int): Averaged pixels in each direction. Defaults to 2.
+        inner: Strategy at the small size.
+        factor: Averaged pixels in each direction. Defaults to 2.
 
     Raises:
         ValueError: If the factor is below 2.

@@ -32,16 +32,16 @@ class DenoisingDiffusion(BaseModel):
     (Salimans and Ho, "Progressive Distillation", 2022); lambda 0 is the square error of the image.
 
     Args:
-        unet (dict): Arguments of ``diffusers.UNet2DModel``. It may see patches of pixels, see
+        unet: Arguments of ``diffusers.UNet2DModel``. It may see patches of pixels, see
             :func:`~.one_step.patch_size`; ``sample_size`` is the side of the crops in patches.
-        scheduler (dict): Arguments of ``diffusers.DDPMScheduler``; ``prediction_type``
-            (``epsilon``, ``v_prediction`` or ``sample``) is what the network puts out.
-        sigmas (Sequence[float]): Smallest and largest noise in training, images in [0, 1].
-        snr_weight (float): lambda. Defaults to 1.
-        autocast (str, optional): Type of the activations in training, such as ``'bfloat16'``.
-            Weights are kept in float32. Defaults to None: float32.
-        test_sigmas (Sequence[float]): Noise of the validation, images in [0, 1].
-        data_preprocessor (dict, optional): Has to give RGB images in [-1, 1]; by default it does.
+        scheduler: Arguments of ``diffusers.DDPMScheduler``; ``prediction_type`` (``epsilon``,
+            ``v_prediction`` or ``sample``) is what the network puts out.
+        sigmas: Smallest and largest noise in training, images in [0, 1].
+        snr_weight: lambda. Defaults to 1.
+        autocast: Type of the activations in training, such as ``'bfloat16'``. Weights are kept in
+            float32. Defaults to None: float32.
+        test_sigmas: Noise of the validation, images in [0, 1].
+        data_preprocessor: Has to give RGB images in [-1, 1]; by default it does.
 
     Raises:
         ImportError: Without the package ``diffusers``.

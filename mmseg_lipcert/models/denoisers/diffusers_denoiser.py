@@ -25,28 +25,26 @@ class DiffusersDenoiser(BaseDenoiser):
     (Carlini et al., "(Certified!!) Adversarial Robustness for Free!", 2023).
 
     Args:
-        path (str): Folder with ``unet`` and ``scheduler``, a folder of the UNet alone, or its
+        path: Folder with ``unet`` and ``scheduler``, a folder of the UNet alone, or its
             ``.safetensors`` file with ``config.json`` beside it. Nothing is ever downloaded.
-        scheduler (dict, optional): ``_class_name`` and settings of the scheduler, where the path
-            has none.
-        strategy (str): How an image of any size meets a network of one size: ``'tile'``,
-            ``'native'``, ``'resize'``, or ``'area'`` (tiles at half resolution). Defaults to
-            ``'tile'``.
-        strategy_options (dict, optional): Of the strategy: ``size`` (all but native; the network's
-            ``sample_size`` by default), ``overlap`` and ``max_batch`` (tile, area), ``factor``
-            (area), ``keep_aspect`` and ``corrected`` (resize).
-        steps (int): Steps from the noise to the image. Defaults to 1, the mean of the images that
-            the noise allows; more steps cost as many times more and invent detail.
-        eta (float): Share of fresh noise in more steps, drawn from the given generators. Defaults
-            to 0: deterministic.
-        clip (bool, optional): Whether clean images are clipped to the model's range. Defaults to
-            None: as the scheduler says.
-        noise_range (float): Width of the range that sigma is taken to refer to. Defaults to 2, the
-            model's; 1 reproduces the timesteps of published work, which are too small.
-        dtype (str): Of the network: ``'float32'``, ``'bfloat16'`` or ``'float16'``. What is around
-            it stays in float32.
-        channels_last (bool): Memory layout of the network. Defaults to False.
-        compile (bool): Compile the network with ``torch.compile``. Defaults to False.
+        scheduler: ``_class_name`` and settings of the scheduler, where the path has none.
+        strategy: How an image of any size meets a network of one size: ``'tile'``, ``'native'``,
+            ``'resize'``, or ``'area'`` (tiles at half resolution). Defaults to ``'tile'``.
+        strategy_options: Of the strategy: ``size`` (all but native; the network's ``sample_size``
+            by default), ``overlap`` and ``max_batch`` (tile, area), ``factor`` (area),
+            ``keep_aspect`` and ``corrected`` (resize).
+        steps: Steps from the noise to the image. Defaults to 1, the mean of the images that the
+            noise allows; more steps cost as many times more and invent detail.
+        eta: Share of fresh noise in more steps, drawn from the given generators. Defaults to 0:
+            deterministic.
+        clip: Whether clean images are clipped to the model's range. Defaults to None: as the
+            scheduler says.
+        noise_range: Width of the range that sigma is taken to refer to. Defaults to 2, the model's;
+            1 reproduces the timesteps of published work, which are too small.
+        dtype: Of the network: ``'float32'``, ``'bfloat16'`` or ``'float16'``. What is around it
+            stays in float32.
+        channels_last: Memory layout of the network. Defaults to False.
+        compile: Compile the network with ``torch.compile``. Defaults to False.
 
     Raises:
         ImportError: Without the package ``diffusers``.

@@ -22,8 +22,8 @@ class DnCNNDenoiser(BaseDenoiser):
     load as they are.
 
     Args:
-        path (str): Local checkpoint: a state dict, or a dict with one under ``state_dict``. Depth
-            and width (17 layers of 64 channels as published) are read from it.
+        path: Local checkpoint: a state dict, or a dict with one under ``state_dict``. Depth and
+            width (17 layers of 64 channels as published) are read from it.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -27,12 +27,12 @@ class FFDNetDenoiser(BaseDenoiser):
     Denoising", IEEE TIP 2018; layout of the weights: github.com/cszn/KAIR.
 
     Args:
-        path (str | PathLike): ``.safetensors`` file with ``model.0.weight``, ``model.0.bias``,
-            ``model.2.weight``, ...; depth and width are read from it. The authors' ``.pth`` is
-            converted by ``tools/model_converters/ffdnet_to_safetensors.py``.
-        dtype (str): Of the convolutions: ``'float32'``, ``'bfloat16'`` or ``'float16'``; what is
-            around them stays in float32. Defaults to ``'float32'``.
-        channels_last (bool): Memory layout of the convolutions. Defaults to False.
+        path: ``.safetensors`` file with ``model.0.weight``, ``model.0.bias``, ``model.2.weight``,
+            ...; depth and width are read from it. The authors' ``.pth`` is converted by
+            ``tools/model_converters/ffdnet_to_safetensors.py``.
+        dtype: Of the convolutions: ``'float32'``, ``'bfloat16'`` or ``'float16'``; what is around
+            them stays in float32. Defaults to ``'float32'``.
+        channels_last: Memory layout of the convolutions. Defaults to False.
 
     Raises:
         ImportError: Without the package ``safetensors``.

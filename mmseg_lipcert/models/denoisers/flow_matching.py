@@ -13,7 +13,7 @@ class FlowMatching(NoiseFamily):
     Source: Lipman et al., "Flow Matching for Generative Modeling", 2023.
 
     Args:
-        num_timesteps (int): Scale of the timesteps. Defaults to 1000.
+        num_timesteps: Scale of the timesteps. Defaults to 1000.
 
     Raises:
         ValueError: If it is not positive.

@@ -14,9 +14,9 @@ class Karras(NoiseFamily):
     2022, table 1.
 
     Args:
-        sigma_data (float): Standard deviation of the data. Defaults to 0.5.
-        prediction (str): ``'epsilon'`` (EDM) or ``'v_prediction'`` (its sign is turned).
-        levels (tuple[float, float]): Levels that the model was trained for.
+        sigma_data: Standard deviation of the data. Defaults to 0.5.
+        prediction: ``'epsilon'`` (EDM) or ``'v_prediction'`` (its sign is turned).
+        levels: Levels that the model was trained for.
 
     Raises:
         ValueError: If the prediction type is unknown or a number is out of range.

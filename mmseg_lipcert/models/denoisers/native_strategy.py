@@ -13,7 +13,7 @@ class NativeStrategy(ResolutionStrategy):
     """The whole image in one fully convolutional pass, mirrored up to what the network divides by.
 
     Args:
-        divisor (int): Height and width must be multiples of it.
+        divisor: Height and width must be multiples of it.
     """
 
     def __init__(self, divisor: int) -> None:

@@ -17,10 +17,9 @@ class NonLocalMeansDenoiser(BaseDenoiser):
     implements it.
 
     Args:
-        strength (float): Decay of the weights, in standard deviations of the noise. Defaults to
-            0.6.
-        patch_size (int): Pixels of the compared squares. Defaults to 7.
-        patch_distance (int): How far similar pixels are looked for. Defaults to 9.
+        strength: Decay of the weights, in standard deviations of the noise. Defaults to 0.6.
+        patch_size: Pixels of the compared squares. Defaults to 7.
+        patch_distance: How far similar pixels are looked for. Defaults to 9.
 
     Raises:
         ImportError: Without the package ``scikit-image``.

@@ -23,14 +23,14 @@ class OnnxDenoiser(BaseDenoiser):
     file without it denoises one level, the one that it was trained for.
 
     Args:
-        path (str | PathLike): The file.
-        level_scale (float): What sigma, of images in [0, 1], is multiplied by: 255 for a network
-            that is told gray levels. Defaults to 1.
-        divisor (int): Height and width that the network takes are multiples of it. Defaults to 1.
-        strategy (str, optional): How an image of any size meets the network, as in
-            :class:`DiffusersDenoiser`: ``'native'``, ``'tile'``, ``'area'`` or ``'resize'``.
-            Defaults to None: native for a file that takes any size, tiles of its size for others.
-        strategy_options (dict, optional): Of the strategy.
+        path: The file.
+        level_scale: What sigma, of images in [0, 1], is multiplied by: 255 for a network that is
+            told gray levels. Defaults to 1.
+        divisor: Height and width that the network takes are multiples of it. Defaults to 1.
+        strategy: How an image of any size meets the network, as in :class:`DiffusersDenoiser`:
+            ``'native'``, ``'tile'``, ``'area'`` or ``'resize'``. Defaults to None: native for a
+            file that takes any size, tiles of its size for others.
+        strategy_options: Of the strategy.
         output, providers, threads: Of :class:`OnnxNetwork`.
 
     Raises:

@@ -15,12 +15,12 @@ class ResizeStrategy(ResolutionStrategy):
     """The whole image resized to the training size and back, as in published work.
 
     Args:
-        size (tuple[int, int]): Height and width that the network sees.
-        divisor (int): Height and width must be multiples of it.
-        keep_aspect (bool): Scale both sides alike, so that the smaller one fits; the network then
-            sees a larger image. Defaults to False: squash.
-        corrected (bool): Tell the denoiser the noise that the resize leaves instead of the
-            nominal one. Defaults to True; False only reproduces published numbers.
+        size: Height and width that the network sees.
+        divisor: Height and width must be multiples of it.
+        keep_aspect: Scale both sides alike, so that the smaller one fits; the network then sees a
+            larger image. Defaults to False: squash.
+        corrected: Tell the denoiser the noise that the resize leaves instead of the nominal one.
+            Defaults to True; False only reproduces published numbers.
     """
 
     def __init__(

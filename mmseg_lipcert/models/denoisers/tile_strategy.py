@@ -15,10 +15,9 @@ class TileStrategy(ResolutionStrategy):
     """Overlapping tiles at native resolution, blended smoothly: what the denoiser was trained for.
 
     Args:
-        size (tuple[int, int]): Height and width of a tile, those of the training images.
-        overlap (int): Pixels that neighbors share, at least; no more than half a tile. Defaults
-            to 32.
-        max_batch (int): Tiles per forward pass; tiles of all images share them. Defaults to 8.
+        size: Height and width of a tile, those of the training images.
+        overlap: Pixels that neighbors share, at least; no more than half a tile. Defaults to 32.
+        max_batch: Tiles per forward pass; tiles of all images share them. Defaults to 8.
 
     Raises:
         ValueError: If an argument is out of range.

@@ -17,9 +17,9 @@ class VariancePreserving(NoiseFamily):
     "Progressive Distillation", 2022 (v-prediction).
 
     Args:
-        alphas_cumprod (Tensor): The schedule's cumulative products.
-        prediction (str): ``'epsilon'``, ``'v_prediction'`` or ``'sample'``.
-        clip (float, optional): Clean images are clipped to this range. Defaults to None.
+        alphas_cumprod: The schedule's cumulative products.
+        prediction: ``'epsilon'``, ``'v_prediction'`` or ``'sample'``.
+        clip: Clean images are clipped to this range. Defaults to None.
 
     Raises:
         ValueError: If the prediction type is unknown, the schedule's noise levels do not rise

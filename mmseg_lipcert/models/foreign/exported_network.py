@@ -54,7 +54,7 @@ class ExportedNetwork(ForeignNetwork):
     refused: nothing but its own interpreter reads it, and that runs code of the file at once.
 
     Args:
-        path (str | PathLike): The file, of PyTorch 2.9 or newer.
+        path: The file, of PyTorch 2.9 or newer.
 
     Raises:
         FileNotFoundError: If there is no such file.

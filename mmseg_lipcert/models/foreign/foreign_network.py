@@ -20,7 +20,7 @@ class ForeignNetwork(nn.Module):
     digest is that of everything that computes.
 
     Args:
-        path (str | PathLike): The file.
+        path: The file.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -34,12 +34,11 @@ class OnnxNetwork(ForeignNetwork):
     other files are refused.
 
     Args:
-        path (str | PathLike): The file.
-        output (str, optional): Name of the output, where the file has several. Defaults to None:
-            the only one.
-        providers (Sequence[str]): Where onnxruntime computes, most wanted first, such as
+        path: The file.
+        output: Name of the output, where the file has several. Defaults to None: the only one.
+        providers: Where onnxruntime computes, most wanted first, such as
             ``'CUDAExecutionProvider'``. Defaults to the CPU.
-        threads (int, optional): Threads of the CPU. Defaults to None: as many as PyTorch uses.
+        threads: Threads of the CPU. Defaults to None: as many as PyTorch uses.
 
     Raises:
         ImportError: Without the packages ``onnx`` and ``onnxruntime``.

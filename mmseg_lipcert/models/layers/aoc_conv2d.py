@@ -17,15 +17,15 @@ class AOCConv2d(OrthogonalLayer):
     CNN Architectures", 2025; implementation: orthogonium.
 
     Args:
-        in_channels (int): Input channels.
-        out_channels (int): Output channels.
-        kernel_size (int | tuple[int, int]): Kernel size, square.
-        stride (int | tuple[int, int]): Stride, at most the kernel size. Defaults to 1.
-        padding (int | tuple[int, int] | str): Padding. Defaults to 0.
-        dilation (int | tuple[int, int]): Dilation. Defaults to 1.
-        groups (int): Channel groups. Defaults to 1.
-        bias (bool): Whether to add a bias. Defaults to True.
-        padding_mode (str): ``'zeros'`` or ``'circular'``; other modes have norms above 1.
+        in_channels: Input channels.
+        out_channels: Output channels.
+        kernel_size: Kernel size, square.
+        stride: Stride, at most the kernel size. Defaults to 1.
+        padding: Padding. Defaults to 0.
+        dilation: Dilation. Defaults to 1.
+        groups: Channel groups. Defaults to 1.
+        bias: Whether to add a bias. Defaults to True.
+        padding_mode: ``'zeros'`` or ``'circular'``; other modes have norms above 1.
 
     Raises:
         ValueError: If the kernel is not square, or the padding mode is not norm preserving.

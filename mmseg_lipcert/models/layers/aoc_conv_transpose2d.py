@@ -18,16 +18,16 @@ class AOCConvTranspose2d(OrthogonalLayer):
     CNN Architectures", 2025; implementation: orthogonium.
 
     Args:
-        in_channels (int): Input channels.
-        out_channels (int): Output channels.
-        kernel_size (int | tuple[int, int]): Kernel size, square, at least the stride.
-        stride (int | tuple[int, int]): Up-sampling factor. Defaults to 1.
-        padding (int | tuple[int, int]): Rows and columns cut at each border. Defaults to 0.
-        output_padding (int | tuple[int, int]): Rows and columns added at one border; they hold the
-            part of the adjoint that ``padding`` cut. Defaults to 0.
-        groups (int): Channel groups. Defaults to 1.
-        bias (bool): Whether to add a bias. Defaults to True.
-        dilation (int | tuple[int, int]): Dilation. Defaults to 1.
+        in_channels: Input channels.
+        out_channels: Output channels.
+        kernel_size: Kernel size, square, at least the stride.
+        stride: Up-sampling factor. Defaults to 1.
+        padding: Rows and columns cut at each border. Defaults to 0.
+        output_padding: Rows and columns added at one border; they hold the part of the adjoint that
+            ``padding`` cut. Defaults to 0.
+        groups: Channel groups. Defaults to 1.
+        bias: Whether to add a bias. Defaults to True.
+        dilation: Dilation. Defaults to 1.
     """
 
     def __init__(

@@ -16,9 +16,9 @@ class BatchCentering2d(nn.Module):
     Efficient and Flexible CNN Architectures", 2025.
 
     Args:
-        num_features (int): Number of channels C.
-        momentum (float): Share of the current batch in the running mean. Defaults to 0.1.
-        eps (float): Accepted because MMCV passes it to every norm layer; nothing is divided.
+        num_features: Number of channels C.
+        momentum: Share of the current batch in the running mean. Defaults to 0.1.
+        eps: Accepted because MMCV passes it to every norm layer; nothing is divided.
     """
 
     def __init__(self, num_features: int, momentum: float = 0.1, eps: float = 1e-5) -> None:

@@ -20,8 +20,8 @@ def fold_network(network: nn.Module) -> nn.Module:
     constraints, and its weights cannot move: it is what gets audited and certified.
 
     Args:
-        network (nn.Module): A network that may hold :class:`OrthogonalLayer`,
-            :class:`SLLBlock` and :class:`BatchCentering2d` modules; it is left unchanged.
+        network: A network that may hold :class:`OrthogonalLayer`, :class:`SLLBlock` and
+            :class:`BatchCentering2d` modules; it is left unchanged.
     """
     plain = copy.deepcopy(network)
     for module in list(plain.modules()):

@@ -14,12 +14,12 @@ class LayerFactory:
     The defaults carry the scope, so that networks can be built outside of a runner too.
 
     Attributes:
-        conv_cfg (dict | None): Convolution. Defaults to :class:`AOCConv2d`.
-        norm_cfg (dict | None): Normalization. Defaults to :class:`BatchCentering2d`.
-        act_cfg (dict | None): Activation. Defaults to :class:`MaxMin`.
-        upsample_cfg (dict): Transposed convolution. Defaults to :class:`AOCConvTranspose2d`.
-        order (tuple[str, str, str]): Order within a block. Defaults to ('conv', 'norm', 'act').
-        padding_mode (str): Padding of convolutions that keep the size. Defaults to 'zeros'.
+        conv_cfg: Convolution. Defaults to :class:`AOCConv2d`.
+        norm_cfg: Normalization. Defaults to :class:`BatchCentering2d`.
+        act_cfg: Activation. Defaults to :class:`MaxMin`.
+        upsample_cfg: Transposed convolution. Defaults to :class:`AOCConvTranspose2d`.
+        order: Order within a block. Defaults to ('conv', 'norm', 'act').
+        padding_mode: Padding of convolutions that keep the size. Defaults to 'zeros'.
     """
 
     #: Settings of the published 1-Lipschitz DeepLabV3.

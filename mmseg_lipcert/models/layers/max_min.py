@@ -15,8 +15,8 @@ class MaxMin(nn.Module):
     Source: Anil et al., "Sorting out Lipschitz function approximation", ICML 2019.
 
     Args:
-        inplace (bool): Accepted because MMCV's ``ConvModule`` passes it to every activation;
-            sorting a pair cannot be done in place. Defaults to False.
+        inplace: Accepted because MMCV's ``ConvModule`` passes it to every activation; sorting a
+            pair cannot be done in place. Defaults to False.
     """
 
     def __init__(self, inplace: bool = False) -> None:

@@ -24,7 +24,7 @@ class OrthogonalLayer(nn.Module):
     For inference :meth:`fold` gives the plain convolution with that kernel.
 
     Args:
-        conv (nn.Conv2d | nn.ConvTranspose2d): An orthogonium convolution.
+        conv: An orthogonium convolution.
     """
 
     def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d) -> None:

@@ -22,10 +22,10 @@ class RolledStage(nn.Module):
     Spatial Convolutions", CVPR 2018.
 
     Args:
-        channels (int): Channels of the map, a multiple of 8.
-        depth (int): Number of blocks.
-        dilations (tuple[int, ...]): Step of the rolls, block by block, repeated. Defaults to (1,).
-        hidden (int, optional): Width inside of the blocks. Defaults to None: ``channels``.
+        channels: Channels of the map, a multiple of 8.
+        depth: Number of blocks.
+        dilations: Step of the rolls, block by block, repeated. Defaults to (1,).
+        hidden: Width inside of the blocks. Defaults to None: ``channels``.
 
     Raises:
         ValueError: If the channels cannot be split into 8 groups.

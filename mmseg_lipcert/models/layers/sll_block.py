@@ -20,8 +20,8 @@ class SLLBlock(nn.Module):
     2023 (SLL: SDP-based Lipschitz layer).
 
     Args:
-        channels (int): Channels of the map.
-        hidden (int, optional): Rows of W. Defaults to None: ``channels``.
+        channels: Channels of the map.
+        hidden: Rows of W. Defaults to None: ``channels``.
     """
 
     def __init__(self, channels: int, hidden: int | None = None) -> None:

@@ -21,11 +21,11 @@ class BaseClassifier:
     padding, windows and decode head. It is the same for every draw.
 
     Args:
-        segmentor (nn.Module): Any segmentor whose ``predict`` gives ``pred_sem_seg``.
-        denoiser (nn.Module, optional): Denoises images (B, 3, H, W), RGB in [0, 1].
-        scale (float, optional): Size of the segmentor's input relative to what the transforms give.
-        transforms (Sequence[dict]): Transforms of the test pipeline behind the noise, as configs.
-        autocast (str, optional): Reduced precision of the segmentor.
+        segmentor: Any segmentor whose ``predict`` gives ``pred_sem_seg``.
+        denoiser: Denoises images (B, 3, H, W), RGB in [0, 1].
+        scale: Size of the segmentor's input relative to what the transforms give.
+        transforms: Transforms of the test pipeline behind the noise, as configs.
+        autocast: Reduced precision of the segmentor.
     """
 
     def __init__(

@@ -20,14 +20,13 @@ class DrawRunner:
     batch, they would couple its draws.
 
     Args:
-        base (BaseClassifier): What is smoothed.
-        image (Tensor): The image (3, H, W), 0..255, float32.
-        sample (SegDataSample): Its sizes and paths.
-        name (str): Its name, which seeds noise and random numbers.
-        seed (int): Seed of the certification.
-        sigma (float): Standard deviation of the noise, images in [0, 1].
-        random (bool): Whether the base classifier is known to draw random numbers. Defaults to
-            False.
+        base: What is smoothed.
+        image: The image (3, H, W), 0..255, float32.
+        sample: Its sizes and paths.
+        name: Its name, which seeds noise and random numbers.
+        seed: Seed of the certification.
+        sigma: Standard deviation of the noise, images in [0, 1].
+        random: Whether the base classifier is known to draw random numbers. Defaults to False.
     """
 
     def __init__(

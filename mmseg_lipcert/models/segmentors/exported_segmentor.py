@@ -14,9 +14,9 @@ class ExportedSegmentor(ForeignSegmentor):
     """A segmentor in a ``.pt2`` file of ``torch.export``; attacks can follow its gradients.
 
     Args:
-        path (str | PathLike): The file.
-        num_classes (int): Of the dataset.
-        data_preprocessor (dict): As for every segmentor.
+        path: The file.
+        num_classes: Of the dataset.
+        data_preprocessor: As for every segmentor.
         **kwargs: Of :class:`ForeignSegmentor`.
     """
 

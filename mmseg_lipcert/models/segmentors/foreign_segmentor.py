@@ -28,22 +28,21 @@ class ForeignSegmentor(EncoderDecoder):
     checkpoint: the tools take ``none`` in its place. It cannot be trained.
 
     Args:
-        network (dict | ForeignNetwork): The file; one input, images (N, 3, H, W) as the data
-            preprocessor leaves them.
-        num_classes (int): Of the dataset.
-        data_preprocessor (dict): As for every segmentor; nothing is assumed, because a wrong mean,
-            std or order of the channels is no error, but another network.
-        output (str): ``'logits'`` (N, K, h, w), enlarged bilinearly where they are smaller than the
+        network: The file; one input, images (N, 3, H, W) as the data preprocessor leaves them.
+        num_classes: Of the dataset.
+        data_preprocessor: As for every segmentor; nothing is assumed, because a wrong mean, std or
+            order of the channels is no error, but another network.
+        output: ``'logits'`` (N, K, h, w), enlarged bilinearly where they are smaller than the
             image, or ``'labels'``, numbers of outputs (N, h, w) or (N, 1, h, w), enlarged by
             repetition. Defaults to ``'logits'``.
-        output_classes (Sequence[int], optional): The class of each output; -1 drops an output: it
-            is never predicted (logits only). Outputs of one class count as one, the largest.
-            Defaults to None: output k is class k.
-        threshold (float, optional): Of a single output: what is above it is class 1, the rest
-            class 0. 0 for a logit, 0.5 for a probability. Defaults to None: several outputs.
-        align_corners (bool): How logits are enlarged. Defaults to False.
-        test_cfg (dict, optional): ``mode='whole'``, or ``'slide'`` with ``crop_size`` and
-            ``stride`` (logits only). Defaults to whole images.
+        output_classes: The class of each output; -1 drops an output: it is never predicted (logits
+            only). Outputs of one class count as one, the largest. Defaults to None: output k is
+            class k.
+        threshold: Of a single output: what is above it is class 1, the rest class 0. 0 for a logit,
+            0.5 for a probability. Defaults to None: several outputs.
+        align_corners: How logits are enlarged. Defaults to False.
+        test_cfg: ``mode='whole'``, or ``'slide'`` with ``crop_size`` and ``stride`` (logits only).
+            Defaults to whole images.
         train_cfg, pretrained, init_cfg: Ignored; ``mmseg.apis.init_model`` writes them into every
             model.
 

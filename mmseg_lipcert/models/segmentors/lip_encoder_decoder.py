@@ -105,10 +105,10 @@ class LipEncoderDecoder(EncoderDecoder):
         that the network must end in, and the result holds its weight.
 
         Args:
-            image_size (tuple[int, int]): Height and width of the network's input.
-            samples (Tensor, optional): Preprocessed images (N, 3, H, W) at which a lower bound is
-                measured. Defaults to None: no lower bound.
-            steps (int): Effort of that measurement. Defaults to 15.
+            image_size: Height and width of the network's input.
+            samples: Preprocessed images (N, 3, H, W) at which a lower bound is measured. Defaults
+                to None: no lower bound.
+            steps: Effort of that measurement. Defaults to 15.
 
         Raises:
             RuntimeError: In training mode: its weights still move.
@@ -156,11 +156,11 @@ class LipEncoderDecoder(EncoderDecoder):
         """Predict labels and keep the native logits.
 
         Args:
-            inputs (Tensor): Preprocessed images (N, 3, H, W).
-            data_samples (list[SegDataSample], optional): Their samples; new ones by default.
+            inputs: Preprocessed images (N, 3, H, W).
+            data_samples: Their samples; new ones by default.
 
         Returns:
-            list[SegDataSample]: With ``seg_logits`` (K, h, w) at native resolution (of a binary
+            Samples with ``seg_logits`` (K, h, w) at native resolution (of a binary
             head: shifted so that its threshold lies at 0) and
             ``pred_sem_seg`` (1, H0, W0) at the original size; the metainfo ``input_size`` is that
             of the network's image, ``logit_stride`` how many rows of it one row of logits stands

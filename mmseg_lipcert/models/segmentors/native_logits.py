@@ -16,8 +16,8 @@ class NativeLogits(nn.Module):
     mirror image: a mean of two maps with the same bound has that bound.
 
     Args:
-        segmentor (EncoderDecoder): The segmentor whose modules are used (not copied).
-        mirror (bool): Whether to average with the mirror image. Defaults to False.
+        segmentor: The segmentor whose modules are used (not copied).
+        mirror: Whether to average with the mirror image. Defaults to False.
     """
 
     def __init__(self, segmentor: EncoderDecoder, mirror: bool = False) -> None:

@@ -15,9 +15,9 @@ class OnnxSegmentor(ForeignSegmentor):
     """A segmentor in an ONNX file.
 
     Args:
-        path (str | PathLike): The file.
-        num_classes (int): Of the dataset.
-        data_preprocessor (dict): As for every segmentor.
+        path: The file.
+        num_classes: Of the dataset.
+        data_preprocessor: As for every segmentor.
         output_name, providers, threads: ``output``, ``providers`` and ``threads`` of
             :class:`OnnxNetwork`.
         **kwargs: Of :class:`ForeignSegmentor`.

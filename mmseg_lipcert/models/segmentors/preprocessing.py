@@ -18,11 +18,11 @@ def preprocessor_norm(data_preprocessor: nn.Module) -> float:
     factor is `255 / min(std)`, and 255 without normalization, when the network reads 0..255.
 
     Args:
-        data_preprocessor (nn.Module): ``segmentor.data_preprocessor``: a ``SegDataPreProcessor``,
-            an ``ImgDataPreprocessor``, or a subclass that keeps how one of them computes.
+        data_preprocessor: ``segmentor.data_preprocessor``: a ``SegDataPreProcessor``, an
+            ``ImgDataPreprocessor``, or a subclass that keeps how one of them computes.
 
     Returns:
-        float: Upper bound of the norm.
+        Upper bound of the norm.
 
     Raises:
         AuditError: If the preprocessor has a ``forward``, ``cast_data`` or hooks of its own: the

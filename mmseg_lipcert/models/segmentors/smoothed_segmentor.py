@@ -52,32 +52,31 @@ class SmoothedSegmentor(BaseTTAModel):
     (:class:`RepeatedDraws`).
 
     Args:
-        module (dict | nn.Module): The segmentor; checkpoints of it load into this model.
-        sigma (float): Standard deviation of the noise, images in [0, 1]. Defaults to 0.25.
-        n0 (int): Draws that choose. Defaults to 10.
-        n (int): Draws that test. Defaults to 100.
-        noise_at (str): ``'original'``: image at its original size, the resizing of the test
-            pipeline runs behind the noise; ``'network'``: image as the test pipeline leaves it,
-            to which radii then refer. Defaults to ``'original'``.
-        draws_per_batch (int, optional): Draws per forward pass. Defaults to None: as many as fit.
-        denoiser (dict | nn.Module, optional): Denoises each draw. Defaults to None.
-        scale (float, optional): Size of the segmentor's input relative to the denoised image as
-            the test pipeline resizes it. Defaults to None: 1.
-        hierarchy (str | dict | ClassHierarchy, optional): Groups of classes to fall back to where
-            the first draws disagree; a name of ``HIERARCHIES`` or arguments of
-            :class:`ClassHierarchy`. Defaults to None.
-        seed (int): Seed of the noise. Defaults to 0.
-        shard_draws (bool): Whether processes share the draws of each image instead of the images.
-            Defaults to False.
-        autocast (str, optional): ``'bfloat16'`` or ``'float16'`` in the segmentor, in all draws
-            alike; a denoiser has a ``dtype`` of its own. Defaults to None: float32.
-        channels_last (bool, optional): Memory layout of the segmentor's weights. Defaults to None:
-            what is faster at the first image, unless the segmentor is compiled.
-        compile (bool | str): Compile the segmentor with ``torch.compile``, or in one of its modes:
+        module: The segmentor; checkpoints of it load into this model.
+        sigma: Standard deviation of the noise, images in [0, 1]. Defaults to 0.25.
+        n0: Draws that choose. Defaults to 10.
+        n: Draws that test. Defaults to 100.
+        noise_at: ``'original'``: image at its original size, the resizing of the test pipeline runs
+            behind the noise; ``'network'``: image as the test pipeline leaves it, to which radii
+            then refer. Defaults to ``'original'``.
+        draws_per_batch: Draws per forward pass. Defaults to None: as many as fit.
+        denoiser: Denoises each draw. Defaults to None.
+        scale: Size of the segmentor's input relative to the denoised image as the test pipeline
+            resizes it. Defaults to None: 1.
+        hierarchy: Groups of classes to fall back to where the first draws disagree; a name of
+            ``HIERARCHIES`` or arguments of :class:`ClassHierarchy`. Defaults to None.
+        seed: Seed of the noise. Defaults to 0.
+        shard_draws: Whether processes share the draws of each image instead of the images. Defaults
+            to False.
+        autocast: ``'bfloat16'`` or ``'float16'`` in the segmentor, in all draws alike; a denoiser
+            has a ``dtype`` of its own. Defaults to None: float32.
+        channels_last: Memory layout of the segmentor's weights. Defaults to None: what is faster at
+            the first image, unless the segmentor is compiled.
+        compile: Compile the segmentor with ``torch.compile``, or in one of its modes:
             ``'reduce-overhead'`` records CUDA graphs. Defaults to False.
-        budget (float, optional): Seconds of the whole run, from which a certification chooses n.
-            Defaults to None: n as given.
-        data_preprocessor (dict, optional): Of the segmentor, if it has none of its own.
+        budget: Seconds of the whole run, from which a certification chooses n. Defaults to None: n
+            as given.
+        data_preprocessor: Of the segmentor, if it has none of its own.
         pretrained, train_cfg, test_cfg: Ignored; ``mmseg.apis.init_model`` writes them into every
             model.
 
@@ -195,11 +194,11 @@ class SmoothedSegmentor(BaseTTAModel):
         """Choose and test a class for every pixel of every image.
 
         Args:
-            data (dict): ``inputs``, uint8 images (3, H, W), and ``data_samples``, as the dataloader
-                gives them.
+            data: ``inputs``, uint8 images (3, H, W), and ``data_samples``, as the dataloader gives
+                them.
 
         Returns:
-            list[SegDataSample]: The samples, with ``smoothing_selected`` (1, H, W), chosen classes
+            The samples, with ``smoothing_selected`` (1, H, W), chosen classes
             (vertices of the hierarchy, if there is one); ``smoothing_hits`` (1, H, W), how many of
             the n draws agreed; ``pred_sem_seg`` (1, H, W), chosen leaf classes;
             ``clean_prediction`` (1, H, W), the segmentor alone on the image without noise; and the

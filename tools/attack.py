@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from torch import nn
@@ -39,7 +39,13 @@ from mmseg_lipcert.report.attack_report_tables import (
     minimal_table,
     region_table,
 )
-from mmseg_lipcert.utils.cli import CommandLineError, load_config
+from mmseg_lipcert.utils.cli import (
+    CommandLineError,
+    add_cfg_options,
+    check_device,
+    check_output_folder,
+    load_config,
+)
 from mmseg_lipcert.utils.failures import one_line_errors, work_begins
 from mmseg_lipcert.visualization import save_attack_curve, save_attack_scatter
 
@@ -122,18 +128,13 @@ def parse_args() -> argparse.Namespace:
         "--device", help="where to compute (default: cuda where there is one, else cpu)"
     )
     parser.add_argument("--work-dir", help="folder for --out by default")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        metavar="KEY=VALUE",
-        help="override settings of the config",
-    )
+    add_cfg_options(parser)
     args = parser.parse_args()
     for name in ("every", "limit", "batch_size"):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise CommandLineError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+    check_output_folder(args.out, "--out")
     if args.checkpoint != "none" and not Path(args.checkpoint).is_file():
         raise CommandLineError(f"checkpoint {args.checkpoint} does not exist")
     return args
@@ -312,7 +313,7 @@ def main() -> int:
     """Run the tool; the exit status is 1 if a certificate was refuted."""
     args = parse_args()
     config = load_config(args.config, args.cfg_options, args.work_dir)
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = check_device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     use_full_precision()
     store = AttackStore(args.out or Path(config.work_dir) / "attack")
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
@@ -25,7 +25,12 @@ from mmseg_lipcert.models.segmentors import (
     preprocessor_norm,
 )
 from mmseg_lipcert.report import certificate_json, environment
-from mmseg_lipcert.utils.cli import CommandLineError, load_config
+from mmseg_lipcert.utils.cli import (
+    CommandLineError,
+    add_cfg_options,
+    check_output_file,
+    load_config,
+)
 from mmseg_lipcert.utils.failures import one_line_errors
 
 DEFAULT_SIZE = (256, 512)
@@ -62,13 +67,7 @@ def parse_args() -> argparse.Namespace:
         help="effort of the measurement: steps per power iteration and ascent (default: 5)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the result here")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        metavar="KEY=VALUE",
-        help="override settings of the config",
-    )
+    add_cfg_options(parser)
     args = parser.parse_args()
     if args.size and min(args.size) < 1:
         raise CommandLineError(f"--size must be positive, got {args.size[0]} {args.size[1]}")
@@ -78,8 +77,7 @@ def parse_args() -> argparse.Namespace:
         raise CommandLineError(f"--steps must be at least 1, got {args.steps}")
     if args.checkpoint is not None and not Path(args.checkpoint).is_file():
         raise CommandLineError(f"checkpoint {args.checkpoint} does not exist")
-    if args.json is not None and not args.json.parent.is_dir():
-        raise CommandLineError(f"--json: folder {args.json.parent} does not exist")
+    check_output_file(args.json, "--json")
     return args
 
 

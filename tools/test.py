@@ -17,9 +17,14 @@ from mmseg_lipcert.engine.certify_cli import (
     request_certification,
 )
 from mmseg_lipcert.engine.checks import file_digest
-from mmseg_lipcert.engine.loading import build_dataset
+from mmseg_lipcert.engine.loading import build_dataset, check_first_item, check_preprocessor
 from mmseg_lipcert.engine.tool_runner import ToolRunner
-from mmseg_lipcert.utils.cli import CommandLineError, add_common_arguments, load_config
+from mmseg_lipcert.utils.cli import (
+    CommandLineError,
+    add_common_arguments,
+    check_output_folder,
+    load_config,
+)
 from mmseg_lipcert.utils.failures import blame, one_line_errors
 
 
@@ -43,6 +48,8 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if args.certify is None:
         refuse_certify_flags(args)
+    check_output_folder(args.out, "--out")
+    check_output_folder(args.show_dir, "--show-dir")
     if args.checkpoint == "none":
         args.checkpoint = None
     elif not Path(args.checkpoint).is_file():
@@ -86,7 +93,9 @@ def main() -> None:
     config = load_config(
         args.config, args.cfg_options, args.work_dir, args.launcher, args.local_rank
     )
-    build_dataset(config)  # refuses missing data before any work
+    dataset = build_dataset(config)  # refuses missing data before any work
+    if not args.certify:  # which reads all of them
+        check_first_item(dataset, "test_dataloader")
     config.load_from = args.checkpoint
     if args.seed is not None:
         config.randomness = dict(config.get("randomness", {}), seed=args.seed)
@@ -105,6 +114,7 @@ def main() -> None:
     with blame(f"cannot run config {args.config}"):
         runner = ToolRunner.from_cfg(config)
         check_checkpoint_needed(args.checkpoint, runner.model)
+        check_preprocessor(runner.model)
         _ = runner.test_loop  # built on first use
     try:
         runner.test()

@@ -14,7 +14,7 @@ from mmseg.registry import RUNNERS
 from torch import nn
 from torch.nn.utils import parametrize
 
-from mmseg_lipcert.engine.loading import build_dataset
+from mmseg_lipcert.engine.loading import build_dataset, check_first_item
 from mmseg_lipcert.engine.tool_runner import ToolRunner
 from mmseg_lipcert.utils.cli import CommandLineError, add_common_arguments, load_config
 from mmseg_lipcert.utils.failures import blame, one_line_errors
@@ -86,11 +86,8 @@ def check_datasets(config: Config) -> None:
         UserError: If a dataset cannot be built, is empty, or its pipeline refuses the first image.
     """
     for key in ("train_dataloader", "val_dataloader"):
-        if config.get(key) is None:
-            continue
-        dataset = build_dataset(config, key)
-        with blame(f"cannot read the first image of {key}"):
-            dataset[0]
+        if config.get(key) is not None:
+            check_first_item(build_dataset(config, key), key)
 
 
 def warn_about_amp(model: nn.Module) -> None:

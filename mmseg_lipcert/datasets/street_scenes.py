@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from mmengine.utils import track_iter_progress
 
+from mmseg_lipcert.utils.failures import blame, work_begins
+
 from .scenes import render_scene
 
 # Raise whenever the same seed gives other pictures.
@@ -88,6 +90,7 @@ def write_street_scenes(
         if not all(path.is_file() for path in scene_paths(root, split, index))
     ]
     if missing:
+        work_begins()
         for split, index in track_iter_progress(missing):
             image, labels = generate_street_scene(seed, index, size, split)
             image_path, label_path = scene_paths(root, split, index)
@@ -97,8 +100,10 @@ def write_street_scenes(
 
 
 def _check_arguments(seed: int, index: int, size: tuple[int, int]) -> None:
-    if seed < 0 or index < 0:
-        raise ValueError(f"seed and index must be >= 0, got {seed} and {index}")
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"seed must be from 0 to 2**64 - 1, got {seed}")
+    if index < 0:
+        raise ValueError(f"index must be >= 0, got {index}")
     if len(size) != 2 or min(size) < 32:
         raise ValueError(f"size must be (height, width), each at least 32, got {tuple(size)}")
 
@@ -107,7 +112,8 @@ def _check_record(root: Path, record: dict) -> None:
     """Compare ``record`` with the one in ``root``, or leave it there."""
     path = root / RECORD
     if path.is_file():
-        found = json.loads(path.read_text())
+        with blame(f"{path} is no record of scenes: delete it, or choose another folder"):
+            found = json.loads(path.read_text())
         if found != record:
             raise ValueError(
                 f"{root} holds scenes made with {found}, not with {record}: choose another folder "

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 from mmengine.config import Config
-from mmengine.model import BaseTTAModel
+from mmengine.model import BaseDataPreprocessor, BaseTTAModel
 from mmengine.registry import DefaultScope
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, MODELS
@@ -21,7 +22,7 @@ from ..utils.user_error import UserError
 from .checks import check_checkpoint, check_state_dict, check_weights
 from .run_settings import weights_digest
 
-__all__ = ["build_dataset", "build_model", "fill_model"]
+__all__ = ["build_dataset", "build_model", "check_first_item", "check_preprocessor", "fill_model"]
 
 
 def build_model(config: Config) -> nn.Module:
@@ -34,7 +35,32 @@ def build_model(config: Config) -> nn.Module:
     if not isinstance(config.get("model"), Mapping):
         raise UserError(f"{where} has no model: give model=dict(type=...)")
     with _scope(config), blame(f"cannot build the model of {where}"):
-        return MODELS.build(config.model)
+        model = MODELS.build(config.model)
+    check_preprocessor(model)
+    return model
+
+
+def check_preprocessor(model: nn.Module) -> None:
+    """Require that a segmentor, or the one in a wrapper, normalizes images by finite numbers.
+
+    Raises:
+        UserError: If it has no preprocessor of its own, or naming its mean or standard deviation.
+    """
+    segmentor = getattr(model, "module", model)
+    preprocessor = getattr(segmentor, "data_preprocessor", None)
+    if type(preprocessor) is BaseDataPreprocessor:
+        raise UserError(
+            f"the {type(segmentor).__name__} has no data_preprocessor: give the one it was trained "
+            "with, model.data_preprocessor=dict(type='SegDataPreProcessor', mean=..., std=...)"
+        )
+    for name, least in (("mean", -torch.inf), ("std", 0.0)):
+        values = getattr(preprocessor, name, None)
+        if isinstance(values, torch.Tensor) and not ((values > least) & values.isfinite()).all():
+            kind = "positive" if name == "std" else "finite"
+            raise UserError(
+                f"{name} of the data_preprocessor must be {kind} numbers, got "
+                f"{values.flatten().tolist()}"
+            )
 
 
 def fill_model(
@@ -82,16 +108,40 @@ def build_dataset(config: Config, key: str = "test_dataloader") -> BaseSegDatase
         # A wrapper such as ConcatDataset is built as it is.
         if isinstance(kind, type) and issubclass(kind, BaseSegDataset):
             settings["serialize_data"] = False  # without, a dataset may be empty
+            # Before the toolbox complains with all classes and colors.
+            _check_palette(
+                {**kind.METAINFO, **settings.get("metainfo", {})}, f"the dataset of {key}"
+            )
         dataset = DATASETS.build(settings)
     _check_data(dataset, f"the dataset of {key}")
     return dataset
 
 
-def _check_data(dataset: BaseSegDataset, what: str) -> None:
-    """Require that a dataset has images, that its list of them is read as meant, and its colors.
+def check_first_item(dataset: BaseSegDataset, key: str) -> None:
+    """Read the first item of a dataset as a model is given it.
+
+    Args:
+        dataset: The dataset.
+        key: Its dataloader, for messages.
 
     Raises:
-        UserError: Naming the folder, the file or the color.
+        UserError: If it cannot be read, or is not packed.
+    """
+    info = dataset.get_data_info(0) if hasattr(dataset, "get_data_info") else {}
+    files = [str(info[name]) for name in ("img_path", "seg_map_path") if info.get(name)]
+    with blame(f"cannot read the first item of {key}, {' and '.join(files)}"):
+        item = dataset[0]
+    if not isinstance(item, Mapping) or "inputs" not in item:
+        raise UserError(
+            f"the pipeline of {key} gives no 'inputs': it must end in dict(type='PackSegInputs')"
+        )
+
+
+def _check_data(dataset: BaseSegDataset, what: str) -> None:
+    """Require that a dataset has images, and that its list of them is read as meant.
+
+    Raises:
+        UserError: Naming the folder or the file.
     """
     listed = getattr(dataset, "ann_file", None)
     if listed and Path(listed).is_file():
@@ -108,7 +158,6 @@ def _check_data(dataset: BaseSegDataset, what: str) -> None:
             f"{what} has no images in {prefix.get('img_path')}: no file ends in {suffix!r} "
             "(img_suffix)"
         )
-    _check_palette(getattr(dataset, "metainfo", {}), what)
 
 
 def _check_palette(metainfo: Mapping, what: str) -> None:

@@ -4,22 +4,61 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config, DictAction
 
 from .failures import blame, describe
 from .toolbox import register_packages
 from .user_error import UserError
 
-__all__ = ["CommandLineError", "add_common_arguments", "load_config"]
+__all__ = [
+    "CommandLineError",
+    "add_cfg_options",
+    "add_common_arguments",
+    "check_device",
+    "check_output_file",
+    "check_output_folder",
+    "load_config",
+]
 
 _LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 
 
 class CommandLineError(UserError):
     """A mistake in the arguments of a tool."""
+
+
+class _SettingAction(DictAction):
+    """MMEngine's ``DictAction`` that names what is no setting."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Sequence[str],
+        option_string: str | None = None,
+    ) -> None:
+        """Collect the settings."""
+        for value in values:
+            if "=" not in value:
+                parser.error(f"--cfg-options: {value!r} is no KEY=VALUE")
+        super().__call__(parser, namespace, values, option_string)
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options``."""
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=_SettingAction,
+        metavar="KEY=VALUE",
+        help='override settings of the config, e.g. optim_wrapper.optimizer.lr=0.001 key="[a,b]" '
+        'key=a,b key="[(a,b),(c,d)]" (quotes needed, no spaces inside)',
+    )
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,14 +69,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
             ``--cfg-options``, ``--launcher`` and ``--local-rank``.
     """
     parser.add_argument("--work-dir", help="folder for logs, checkpoints and results")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        metavar="KEY=VALUE",
-        help='override settings of the config, e.g. optim_wrapper.optimizer.lr=0.001 key="[a,b]" '
-        'key=a,b key="[(a,b),(c,d)]" (quotes needed, no spaces inside)',
-    )
+    add_cfg_options(parser)
     parser.add_argument("--launcher", choices=_LAUNCHERS, default="none", help="job launcher")
     # torch.distributed.launch passes the rank as an argument, torchrun as an environment variable.
     parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)
@@ -88,6 +120,61 @@ def load_config(
         config.work_dir = os.fspath(work_dir)
     elif config.get("work_dir") is None:
         config.work_dir = os.path.join("./work_dirs", path.stem)
-    if Path(config.work_dir).exists() and not Path(config.work_dir).is_dir():
-        raise CommandLineError(f"work folder {config.work_dir} is a file, a folder is needed")
+    check_output_folder(config.work_dir, "work folder")
     return config
+
+
+def check_output_folder(path: str | os.PathLike[str] | None, what: str) -> None:
+    """Require that a folder is there and can be written, or can be made.
+
+    Args:
+        path: The folder; None is no folder to check.
+        what: What it is, for the message, such as ``"--out"``.
+
+    Raises:
+        CommandLineError: If it, or a folder above it, is a file or cannot be written.
+    """
+    if path is None:
+        return
+    path = Path(path)
+    there = next(p for p in (path.absolute(), *path.absolute().parents) if os.path.lexists(p))
+    if not there.is_dir():
+        below = "" if there == path.absolute() else f", as {there} is no folder"
+        raise CommandLineError(f"{what} {path} is a file, a folder is needed{below}")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise CommandLineError(f"{what} {path}: {there} cannot be written; choose another folder")
+
+
+def check_output_file(path: str | os.PathLike[str] | None, what: str) -> None:
+    """Require that a file can be written.
+
+    Args:
+        path: The file; None is no file to check.
+        what: What it is, for the message, such as ``"--json"``.
+
+    Raises:
+        CommandLineError: If it is a folder, or its folder does not exist or cannot be written.
+    """
+    if path is None:
+        return
+    path = Path(path)
+    if path.is_dir():
+        raise CommandLineError(f"{what} {path} is a folder, a file is needed")
+    if not path.parent.is_dir():
+        raise CommandLineError(f"{what}: folder {path.parent} does not exist")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise CommandLineError(f"{what} {path} cannot be written; choose another file")
+
+
+def check_device(name: str) -> str:
+    """Try a device, and give its name.
+
+    Raises:
+        CommandLineError: If PyTorch does not know it, or the machine has none.
+    """
+    try:
+        torch.zeros(1, device=name)
+    except Exception as error:  # of many kinds, one per backend
+        reason = str(error).strip().splitlines()[0]
+        raise CommandLineError(f"cannot use --device {name}: {reason}") from error
+    return name

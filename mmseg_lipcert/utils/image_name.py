@@ -13,7 +13,17 @@ def image_name(path: str | os.PathLike[str], root: str | os.PathLike[str] | None
     Args:
         path: Of the image file.
         root: The dataset's image folder; a path outside of it is kept whole. Defaults to None.
+
+    Raises:
+        ValueError: If the path is not UTF-8.
     """
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"the name of the image {os.fsencode(path)!r} is not UTF-8, which results are written "
+            "in: rename it"
+        ) from error
     path = Path(path)
     if root is not None and path.is_relative_to(root):
         path = path.relative_to(root)

@@ -14,3 +14,8 @@ def test_images_that_would_share_a_name_are_named():
     check_unique({path: image_name(path) for path in paths})
     with pytest.raises(ValueError, match="d/a.png and d/a.jpg are both called d/a"):
         check_unique({path: image_name(path) for path in ("d/a.png", "d/a.jpg")})
+
+
+def test_a_name_that_is_not_utf8_is_refused():
+    with pytest.raises(ValueError, match=r"b'a/\\xff.png' is not UTF-8.*rename it"):
+        image_name("a/\udcff.png", "a")

@@ -31,7 +31,7 @@ from mmseg_lipcert.certificates.image_problem import ImageProblem
 from mmseg_lipcert.evaluation.metrics import LipschitzCertificateMetric
 from mmseg_lipcert.models.segmentors import LipEncoderDecoder, NativeLogits
 from mmseg_lipcert.report import certificate_json, environment
-from mmseg_lipcert.utils.cli import CommandLineError, load_config
+from mmseg_lipcert.utils.cli import CommandLineError, check_output_file, load_config
 from mmseg_lipcert.utils.failures import one_line_errors
 
 DEFAULT_CONFIG = "configs/lip_unet/lip-unet_m_40e_cityscapes-512x1024.py"
@@ -76,8 +76,7 @@ def parse_args() -> argparse.Namespace:
         raise CommandLineError(
             f"--megapixels needs two different sizes of at least 0.002, got {args.megapixels}"
         )
-    if args.json is not None and not args.json.parent.is_dir():
-        raise CommandLineError(f"--json: folder {args.json.parent} does not exist")
+    check_output_file(args.json, "--json")
     return args
 
 

@@ -76,6 +76,11 @@ class BaseClassifier:
             ]
         # Behind the transforms: a resize to a fixed size would undo it.
         if self.scale is not None:
+            if min(inputs[0].shape[1:]) * self.scale < 1:
+                raise ValueError(
+                    f"scale={self.scale:g} leaves no pixel of an image of "
+                    f"{tuple(inputs[0].shape[1:])}: choose a larger one"
+                )
             inputs = list(
                 F.interpolate(
                     torch.stack(inputs), scale_factor=self.scale, mode="bilinear", antialias=True

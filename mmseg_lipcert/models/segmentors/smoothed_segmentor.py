@@ -120,6 +120,8 @@ class SmoothedSegmentor(BaseTTAModel):
         for name, value in dict(n0=n0, n=n, draws_per_batch=draws_per_batch).items():
             if value is not None:
                 check_draws(value, name)
+        if scale is not None and not 0.01 <= scale <= 100:
+            raise ValueError(f"scale must be from 0.01 to 100, got {scale}")
         if noise_at not in ("original", "network"):
             raise ValueError(f"noise_at must be 'original' or 'network', got {noise_at!r}")
         if autocast not in (None, "bfloat16", "float16"):

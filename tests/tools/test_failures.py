@@ -1,0 +1,249 @@
+"""Whatever is wrong with what a user gives ends a tool with status 2 and one line that names it."""
+
+import os
+import re
+import shutil
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+ATTACK = ("attack.py", "--eps", 0.1, "--attack", "masked-ce", "--steps", 1)
+
+
+@pytest.fixture
+def fail(tool_module, monkeypatch, capsys, tmp_path):
+    """Run a tool that must fail before any work; give the one line that it says."""
+
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        monkeypatch.chdir(tmp_path)
+        assert tool_module(name).main() == 2
+        error = capsys.readouterr().err
+        (line,) = [text for text in error.splitlines() if text.startswith("error: ")]
+        assert "Traceback" not in error and "unexpected" not in line
+        return line
+
+    return run
+
+
+@pytest.fixture
+def scenes(project, tmp_path):
+    """A copy of the scenes, to be damaged; images and labels sorted by name."""
+    root = shutil.copytree(project.folder / "scenes", tmp_path / "scenes")
+    return (
+        sorted((root / "leftImg8bit").rglob("*.png")),
+        sorted((root / "gtFine").rglob("*.png")),
+        [f"test_dataloader.dataset.data_root={root}"],
+    )
+
+
+def assert_matches(line, pattern):
+    assert re.search(pattern, line), line
+
+
+def edited(project, folder, edit):
+    """The config with a change."""
+    config = Config.fromfile(project.config)
+    edit(config)
+    config.dump(folder / "edited.py")
+    return folder / "edited.py"
+
+
+DATASET = "test_dataloader.dataset"
+OPTIONS = {
+    "model": ("model.type=Absent", "cannot run config .*Absent is not in the"),
+    "dataset": (f"{DATASET}.type=Absent", "dataset of test_dataloader .*Absent is not in the"),
+    "transform": (f"{DATASET}.pipeline.0.type=Absent", "Absent is not in the"),
+    "hook": ("default_hooks.logger.type=Absent", "cannot run config .*Absent is not in the"),
+    "no type": (f"{DATASET}.type=None", "cannot build the dataset of test_dataloader"),
+    "no dataset": ("test_dataloader=None", "has no test_dataloader with a dataset"),
+    "no preprocessor": ("model.data_preprocessor=None", "has no data_preprocessor: give the one"),
+    "std 0": ("model.data_preprocessor.std=[0,1,1]", r"std of the .* positive .*\[0, 1, 1\]"),
+    "no folder": (f"{DATASET}.data_root=absent", "absent/leftImg8bit/test"),
+    "list of images": (f"{DATASET}.ann_file=absent.txt", "absent.txt"),
+}
+
+
+@pytest.mark.parametrize(("option", "message"), OPTIONS.values(), ids=OPTIONS)
+def test_wrong_settings(project, fail, option, message):
+    line = fail("test.py", project.config, project.checkpoint, "--cfg-options", option)
+    assert_matches(line, message)
+
+
+def test_a_setting_without_value(project, tool_module, monkeypatch, capsys):
+    command = ["test.py", project.config, project.checkpoint, "--cfg-options", "model"]
+    monkeypatch.setattr(sys, "argv", list(map(str, command)))
+    with pytest.raises(SystemExit) as exit_info:
+        tool_module("test.py").main()
+    assert exit_info.value.code == 2
+    assert "--cfg-options: 'model' is no KEY=VALUE" in capsys.readouterr().err
+
+
+def test_a_data_root_that_is_a_file(project, fail):
+    option = f"{DATASET}.data_root={project.config}"
+    line = fail("test.py", project.config, project.checkpoint, "--cfg-options", option)
+    assert_matches(line, "tiny.py/leftImg8bit/test: Not a directory; a part of the path is a file")
+
+
+def test_a_list_of_images_with_a_byte_order_mark(project, scenes, tmp_path, fail):
+    name = str(scenes[0][0].relative_to(tmp_path / "scenes/leftImg8bit/test"))
+    (tmp_path / "list.txt").write_text(
+        name.removesuffix("_leftImg8bit.png") + "\n", encoding="utf-8-sig"
+    )
+    options = [*scenes[2], f"{DATASET}.ann_file={tmp_path / 'list.txt'}"]
+    line = fail("test.py", project.config, project.checkpoint, "--cfg-options", *options)
+    assert_matches(line, "list.txt begins with a byte order mark.*save it as UTF-8 without")
+
+
+PALETTES = {
+    "short": ([[0, 0, 0]], "has 1 colors for 19 classes"),
+    "floats": (19 * [[0.5, 0, 0]], r"has the color .0.5, 0, 0.: .*whole numbers"),
+    "large": (19 * [[0, 256, 0]], r"has the color .0, 256, 0.: .*0 to 255"),
+    "pairs": (19 * [[0, 1]], r"has the color .0, 1.: a color is three"),
+}
+
+
+@pytest.mark.parametrize(("palette", "message"), PALETTES.values(), ids=PALETTES)
+def test_wrong_palettes(project, tmp_path, fail, palette, message):
+    def edit(config):
+        config.test_dataloader.dataset.metainfo = dict(palette=palette)
+
+    line = fail("test.py", edited(project, tmp_path, edit), project.checkpoint)
+    assert_matches(line, f"palette of the dataset of test_dataloader {message}")
+
+
+def test_a_pipeline_that_packs_nothing(project, tmp_path, fail):
+    def edit(config):
+        config.test_dataloader.dataset.pipeline.pop()
+
+    line = fail("test.py", edited(project, tmp_path, edit), project.checkpoint)
+    assert_matches(line, "the pipeline of test_dataloader gives no 'inputs': .*PackSegInputs")
+
+
+@pytest.mark.parametrize("flag", ["--out", "--show-dir", "--work-dir"])
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+def test_output_that_is_a_file_or_below_one(project, fail, tmp_path, flag, below):
+    (tmp_path / "file").write_text("")
+    command = ["test.py", project.config, project.checkpoint, flag, tmp_path / "file" / below]
+    assert_matches(fail(*command), "is a file, a folder is needed")
+
+
+def test_results_that_would_replace_a_folder(project, fail, tmp_path):
+    line = fail("audit_lipschitz.py", project.config, "--json", tmp_path)
+    assert_matches(line, f"--json {tmp_path} is a folder, a file is needed")
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_a_device_that_is_not_there(project, fail, device):
+    command = (project.config, project.checkpoint, "--device", device)
+    line = fail(ATTACK[0], *command, *ATTACK[1:])
+    assert_matches(line, f"cannot use --device {device}: ")
+
+
+def damaged_image(images, labels):
+    images[1].write_bytes(images[1].read_bytes()[:100])
+
+
+def first_label_missing(images, labels):
+    labels[0].unlink()
+
+
+def labels_missing(images, labels):
+    shutil.rmtree(labels[0].parents[2])
+
+
+def other_size(images, labels):
+    cv2.imwrite(str(labels[1]), np.zeros((8, 8), np.uint8))
+
+
+def other_ids(images, labels):
+    cv2.imwrite(str(labels[1]), np.full((32, 64), 77, np.uint8))
+
+
+def empty_labels(images, labels):
+    labels[1].write_bytes(b"")
+
+
+DAMAGES = {
+    damaged_image: "000001_leftImg8bit.png",
+    first_label_missing: "000000_gtFine_labelTrainIds.png: No such file",
+    labels_missing: "000000_gtFine_labelTrainIds.png: No such file",
+    other_size: "000001_gtFine.*(8, 8)",
+    other_ids: "000001_gtFine.*77",
+    empty_labels: "000001_gtFine",
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGES.items(), ids=lambda d: str(d)[:20])
+def test_damaged_data_in_an_attack(project, scenes, fail, damage, message):
+    damage(*scenes[:2])
+    command = (project.config, project.checkpoint, "--cfg-options", *scenes[2])
+    assert_matches(fail(ATTACK[0], *command, *ATTACK[1:]), message)
+
+
+class Trap:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
+READERS = {
+    "test": lambda p, file, out: ("test.py", p.config, file),
+    "certify": lambda p, file, out: ("test.py", p.config, file, "--certify", "--out", out),
+    "train": lambda p, file, out: (
+        *("train.py", p.config, "--cfg-options", f"load_from={file}"),
+        f"train_dataloader.dataset.data_root={p.folder / 'scenes'}",
+        "train_dataloader.dataset.data_prefix.img_path=leftImg8bit/test",
+        "train_dataloader.dataset.data_prefix.seg_map_path=gtFine/test",
+        *("val_dataloader=None", "val_cfg=None", "val_evaluator=None"),
+        *("train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False"),
+    ),
+    "attack": lambda p, file, out: (ATTACK[0], p.config, file, *ATTACK[1:]),
+    "audit": lambda p, file, out: ("audit_lipschitz.py", p.config, file),
+    "costs": lambda p, file, out: ("analysis_tools/compare_costs.py", p.config, file),
+    "free": lambda p, file, out: ("model_converters/free_classifier.py", p.config, file, out),
+    "lip_net": lambda p, file, out: ("model_converters/lip_net.py", p.config, file, out),
+    "guided": lambda p, file, out: (
+        *("model_converters/guided_diffusion_to_diffusers.py", file, out),
+    ),
+    "ffdnet": lambda p, file, out: (
+        *("model_converters/ffdnet_to_safetensors.py", file, f"{out}.safetensors"),
+    ),
+}
+FORMATS = {
+    "new": lambda trap, file: torch.save(dict(state_dict={"a": trap}), file),
+    "old": lambda trap, file: torch.save(
+        dict(state_dict={"a": trap}), file, _use_new_zipfile_serialization=False
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("reader", READERS)
+def test_no_tool_runs_the_code_of_a_checkpoint(project, tmp_path, fail, reader, kind):
+    FORMATS[kind](Trap(tmp_path / "sprung"), tmp_path / "trap.pth")
+    line = fail(*READERS[reader](project, tmp_path / "trap.pth", tmp_path / "out"))
+    assert_matches(line, "trap.pth")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_infinite_weights_in_an_attack(project, tmp_path, fail):
+    state = dict(project.model.state_dict())
+    key = next(name for name in state if name.endswith("bn.bias"))
+    state[key] = torch.full_like(state[key], torch.inf)
+    torch.save(state, tmp_path / "infinite.pth")
+    line = fail(ATTACK[0], project.config, tmp_path / "infinite.pth", *ATTACK[1:])
+    assert_matches(line, f"weights contain NaN or infinite values: {key}")
+
+
+def test_scenes_of_a_seed_beyond_64_bits(fail, tmp_path):
+    line = fail("dataset_converters/street_scenes.py", "--out", tmp_path, "--seed", 2**64)
+    assert_matches(line, "seed must be from 0 to 2.*64 - 1, got 18446744073709551616")

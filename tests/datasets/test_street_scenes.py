@@ -85,8 +85,9 @@ def test_brightness_varies_between_scenes(fifty):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((-1, 0), "got -1 and 0"),
-        ((0, -1), "got 0 and -1"),
+        ((-1, 0), "seed must be from 0 .* got -1"),
+        ((2**64, 0), "got 18446744073709551616"),
+        ((0, -1), "index must be >= 0, got -1"),
         ((0, 0, (16, 512)), r"got \(16, 512\)"),
     ],
 )

@@ -261,6 +261,8 @@ def test_test_time_augmentation_is_refused():
         (dict(noise_at="nowhere"), "noise_at must be"),
         (dict(autocast="int8"), "autocast must be"),
         (dict(scale=-1.0), "scale must be"),
+        (dict(scale=0.001), "scale must be from 0.01 to 100, got 0.001"),
+        (dict(scale=1e9), "scale must be from 0.01 to 100"),
         (dict(budget=0.0), "budget must be a positive number, got 0.0"),
     ],
 )

@@ -26,11 +26,10 @@ from mmseg_lipcert.attacks import (
     AttackStore,
     attack_summary,
 )
-from mmseg_lipcert.engine import CertificationError, check_dataset
+from mmseg_lipcert.engine import check_dataset
 from mmseg_lipcert.engine.checks import file_digest, use_full_precision
 from mmseg_lipcert.engine.image_list import ImageList
 from mmseg_lipcert.engine.loading import build_dataset, build_model, fill_model
-from mmseg_lipcert.lipschitz import AuditError
 from mmseg_lipcert.report import certificate_json
 from mmseg_lipcert.report.attack_report import build_attack_report
 from mmseg_lipcert.report.attack_report_tables import (
@@ -316,31 +315,28 @@ def main() -> int:
     device = check_device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     use_full_precision()
     store = AttackStore(args.out or Path(config.work_dir) / "attack")
-    try:
-        with DefaultScope.overwrite_default_scope(config.get("default_scope", "mmseg")):
-            dataset = build_dataset(config)
-            classes = dataset.metainfo["classes"]
-            settings = read_settings(args, classes)
-            model, digest = filled_model(config, args.checkpoint, device)
-            base = base_segmentor(model)
-            if is_smoothed(model):
-                check_smoothed(model)
-            images = ImageList(dataset, every=args.every, limit=args.limit)
-            sigma = model.sigma if is_smoothed(model) else None
-            record = dict(asdict(settings), weights=digest, sigma=sigma)
-            pipeline = config.test_dataloader.dataset.get("pipeline")
-            for name, part in dict(model=config.model, pipeline=pipeline).items():
-                record[name] = hashlib.sha256(str(part).encode()).hexdigest()
-            finished = store.open(record, args.resume)
-            left = images.without(finished)
-            if len(left):
-                check_dataset(left, len(classes), dataset.ignore_index, labeled=not finished)
-            store.begin(record)
-            work_begins()
-            run = AttackRun(base, settings, len(classes), dataset.ignore_index, sigma)
-            attack_images(run, left, args.batch_size, store)
-    except (AuditError, CertificationError) as error:
-        raise CommandLineError(str(error)) from error
+    with DefaultScope.overwrite_default_scope(config.get("default_scope", "mmseg")):
+        dataset = build_dataset(config)
+        classes = dataset.metainfo["classes"]
+        settings = read_settings(args, classes)
+        model, digest = filled_model(config, args.checkpoint, device)
+        base = base_segmentor(model)
+        if is_smoothed(model):
+            check_smoothed(model)
+        images = ImageList(dataset, every=args.every, limit=args.limit)
+        sigma = model.sigma if is_smoothed(model) else None
+        record = dict(asdict(settings), weights=digest, sigma=sigma)
+        pipeline = config.test_dataloader.dataset.get("pipeline")
+        for name, part in dict(model=config.model, pipeline=pipeline).items():
+            record[name] = hashlib.sha256(str(part).encode()).hexdigest()
+        finished = store.open(record, args.resume)
+        left = images.without(finished)
+        if len(left):
+            check_dataset(left, len(classes), dataset.ignore_index, labeled=not finished)
+        store.begin(record)
+        work_begins()
+        run = AttackRun(base, settings, len(classes), dataset.ignore_index, sigma)
+        attack_images(run, left, args.batch_size, store)
     lines = [line for name, line in store.finished().items() if name in images.names]
     report = finish(config, args, settings, model, digest, classes, lines, store)
     return int(any(violation["confirmed"] for violation in report["violations"]))

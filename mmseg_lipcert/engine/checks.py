@@ -250,6 +250,7 @@ def check_dataset(
             )
         return labels.numel(), int(valid.sum())
 
+    check(images.names[0])  # names the file if it cannot be read
     first = [images[0]["inputs"] for _ in range(_READS)]
     if any(not torch.equal(first[0], again) for again in first):
         raise CertificationError(

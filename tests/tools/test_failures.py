@@ -185,6 +185,13 @@ def test_damaged_data_in_an_attack(project, scenes, fail, damage, message):
     assert_matches(fail(ATTACK[0], *command, *ATTACK[1:]), message)
 
 
+def test_two_images_of_one_name_in_an_attack(project, scenes, fail):
+    shutil.copy(scenes[0][0], scenes[0][0].with_suffix(".jpg"))
+    options = [*scenes[2], f"{DATASET}.img_suffix=('.png','.jpg')"]
+    command = (project.config, project.checkpoint, "--cfg-options", *options)
+    assert_matches(fail(ATTACK[0], *command, *ATTACK[1:]), "are both called")
+
+
 class Trap:
     """Makes a folder when it is unpickled."""
 

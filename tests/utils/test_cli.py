@@ -3,7 +3,13 @@ import os
 
 import pytest
 
-from mmseg_lipcert.utils.cli import CommandLineError, add_common_arguments, load_config
+from mmseg_lipcert.utils.cli import (
+    CommandLineError,
+    add_common_arguments,
+    check_output_file,
+    check_output_folder,
+    load_config,
+)
 from mmseg_lipcert.utils.user_error import UserError
 
 
@@ -83,3 +89,22 @@ def test_arguments_of_the_stock_tools():
     assert args.cfg_options == {"a.b": 1, "c": [1, 2]}
     assert (args.launcher, args.local_rank) == ("slurm", 2)
     assert parser.parse_args(["--local-rank", "4"]).local_rank == 4
+
+
+def test_folders_that_cannot_be_written(tmp_path, monkeypatch):
+    check_output_folder(None, "--out")
+    check_output_folder(tmp_path / "new" / "folder", "--out")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # tests may run as root
+    with pytest.raises(CommandLineError, match=f"--out .*new: {tmp_path} cannot be written"):
+        check_output_folder(tmp_path / "new", "--out")
+    with pytest.raises(CommandLineError, match="--json .*file cannot be written"):
+        check_output_file(tmp_path / "file", "--json")
+
+
+def test_files_without_a_folder(tmp_path):
+    check_output_file(None, "--json")
+    check_output_file(tmp_path / "file", "--json")
+    with pytest.raises(CommandLineError, match="--json: folder .*absent does not exist"):
+        check_output_file(tmp_path / "absent" / "file", "--json")
+    with pytest.raises(CommandLineError, match="is a folder, a file is needed"):
+        check_output_file(tmp_path, "--json")

@@ -170,8 +170,8 @@ def empty_labels(images, labels):
 
 DAMAGES = {
     damaged_image: "000001_leftImg8bit.png",
-    first_label_missing: "000000_gtFine_labelTrainIds.png: No such file",
-    labels_missing: "000000_gtFine_labelTrainIds.png: No such file",
+    first_label_missing: "No such file.*000000_gtFine_labelTrainIds.png",
+    labels_missing: "No such file.*000000_gtFine_labelTrainIds.png",
     other_size: "000001_gtFine.*(8, 8)",
     other_ids: "000001_gtFine.*77",
     empty_labels: "000001_gtFine",

@@ -21,7 +21,7 @@ install: $(INSTALLED) ## Create the virtual environment with the tested versions
 quickstart: $(INSTALLED) ## Certify a small network on generated scenes.
 	$(BIN)/python demo/quickstart.py --out work_dirs/quickstart
 
-test: $(INSTALLED) ## Run the tests that need neither a GPU nor much time.
+test: $(INSTALLED) ## Run the docstring examples and the tests that need neither a GPU nor much time.
 	$(PYTEST) -m "not slow and not gpu"
 
 test-slow: $(INSTALLED) ## Run the tests marked slow.
@@ -36,7 +36,7 @@ format: $(INSTALLED) ## Fix what ruff can fix.
 	$(BIN)/ruff format .
 
 clean: ## Remove the virtual environment and what builds and tools leave behind.
-	rm -rf $(VENV) build dist *.egg-info mmseg_lipcert/.mim .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info mmseg_lipcert/.mim .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # All pins in one call: pip then sees torch's version in the same resolution as everything else.

@@ -52,11 +52,12 @@ setup(
         "Intended Audience :: Science/Research",
         "Programming Language :: Python :: 3",
         "Programming Language :: Python :: 3.11",
+        "Typing :: Typed",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],
-    python_requires=">=3.10",
+    python_requires=">=3.11",
     packages=find_packages(include=[f"{PACKAGE}*"]),
-    package_data={PACKAGE: ["**/*.json", "**/*.jinja"]},
+    package_data={PACKAGE: ["py.typed", "**/*.json", "**/*.jinja"]},
     cmdclass={"build_py": BuildWithConfigs},
     # Neither toolbox is required here: installed over one another they break. See the extras.
     install_requires=[
@@ -93,6 +94,7 @@ setup(
             "deel-torchlip",
             "hypothesis",
             "jsonschema",
+            "mypy",
             "pre-commit",
             "pytest",
             "pytest-xdist",

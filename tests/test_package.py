@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,6 +123,20 @@ print(*{name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_name
     assert not loaded & TOOLBOX
 
 
+def test_one_python_version_is_asked_for():
+    root = PACKAGE.parent
+    (version,) = re.findall(r'python_requires=">=([\d.]+)"', (root / "setup.py").read_text())
+    settings = tomllib.loads((root / "pyproject.toml").read_text())["tool"]
+    assert settings["mypy"]["python_version"] == version
+    assert settings["ruff"]["target-version"] == "py" + version.replace(".", "")
+    assert f"sys.version_info >= ({version.replace('.', ', ')})" in (root / "Makefile").read_text()
+    for path in ("Makefile", "README.md"):
+        assert f"Python {version} or newer" in (root / path).read_text()
+    for path in ("docs/installation.md", "requirements/tested.txt"):
+        assert f"Python {version}" in (root / path).read_text()
+    assert f'"Programming Language :: Python :: {version}"' in (root / "setup.py").read_text()
+
+
 def test_the_model_index_lists_every_metafile():
     root = PACKAGE.parent
     listed = yaml.safe_load((root / "model-index.yml").read_text())["Import"]
@@ -133,7 +148,7 @@ def test_a_built_package_carries_its_configs(tmp_path):
     command = [sys.executable, "setup.py", "--quiet", "build_py", "--build-lib", str(tmp_path)]
     subprocess.run(command, check=True, cwd=PACKAGE.parent)
     built = tmp_path / "mmseg_lipcert"
-    for kind in ("*.py", "*.json", "*.jinja"):
+    for kind in ("*.py", "*.json", "*.jinja", "py.typed"):
         sources = {path.relative_to(PACKAGE) for path in PACKAGE.rglob(kind)}
         sources = {path for path in sources if path.parts[0] != ".mim"}
         assert sources <= {path.relative_to(built) for path in built.rglob(kind)}

@@ -2,7 +2,7 @@ import json
 import math
 import shlex
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
 
@@ -30,12 +30,12 @@ def test_json_is_standard():
 
 def test_environment_says_when_how_and_what_computed(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["tools/test.py", "a b.py", "--certify"])
-    before = datetime.now(timezone.utc).replace(microsecond=0)
+    before = datetime.now(UTC).replace(microsecond=0)
     found = environment()
     assert {"python", "torch", "numpy", "device"} <= set(found)
     assert all(isinstance(value, str) for value in found.values())
     assert shlex.split(found["command"]) == ["python", "tools/test.py", "a b.py", "--certify"]
-    assert before <= datetime.fromisoformat(found["date"]) <= datetime.now(timezone.utc)
+    assert before <= datetime.fromisoformat(found["date"]) <= datetime.now(UTC)
 
 
 @pytest.mark.parametrize("table", [overview_table, class_table])

@@ -25,6 +25,7 @@ class DrawRandomness:
         device: Where the segmentor runs. Defaults to ``"cpu"``.
 
     Examples:
+        >>> import torch
         >>> with DrawRandomness(0, "frankfurt", "model-estimate", 7) as randomness:
         ...     number = torch.rand(())
         >>> randomness.used

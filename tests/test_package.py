@@ -1,6 +1,7 @@
 """The package as a user meets it: importing it, with and without a toolbox."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -135,6 +136,29 @@ def test_one_python_version_is_asked_for():
     for path in ("docs/installation.md", "requirements/tested.txt"):
         assert f"Python {version}" in (root / path).read_text()
     assert f'"Programming Language :: Python :: {version}"' in (root / "setup.py").read_text()
+
+
+def test_the_recipes_name_files_that_exist():
+    root = PACKAGE.parent
+    paths = re.findall(
+        r"`((?:mmseg_lipcert|tests|docs|tools|configs)/[\w./-]*)",
+        (root / "CONTRIBUTING.md").read_text(),
+    )
+    assert len(paths) > 40
+    # What a recipe makes has names of one letter.
+    missing = {path for path in paths if "/a/" not in path and not (root / path).exists()}
+    assert missing == set()
+
+
+def test_the_changelog_names_the_versions_of_package_and_results():
+    newest = (PACKAGE.parent / "CHANGELOG.md").read_text().split("\n## ")[1]
+    assert newest.startswith(f"{mmseg_lipcert.__version__} ")
+    for file, schema in (
+        ("certificate.json", "certificate.schema.json"),
+        ("attack.json", "attack_report.schema.json"),
+    ):
+        properties = json.loads((PACKAGE / "report" / schema).read_text())["properties"]
+        assert f"{file}: schema {properties['schema']['const']}." in newest
 
 
 def test_the_model_index_lists_every_metafile():

@@ -1,0 +1,94 @@
+"""What the documentation names exists: files, links, flags of tools, names of the package."""
+
+import argparse
+import importlib.util
+import pkgutil
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("configs/*/*.md")],
+    key=lambda page: page.relative_to(ROOT).parts,
+)
+FOREIGN_FLAGS = {"--local-dir", "--no-build-isolation"}  # of hf and pip
+
+
+class Parser(BaseException):
+    """Carries the flags of a parser out of a tool, past whatever handles its errors."""
+
+
+@pytest.fixture(params=PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def page(request):
+    return request.param
+
+
+@pytest.fixture
+def text(page):
+    """The page, with commands of several lines in one."""
+    return re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def flags():
+    """The flags of each tool, by its path."""
+
+    def stop(parser, *args, **kwargs):
+        raise Parser(set(parser._option_string_actions))
+
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, "parse_args", stop)
+        patch.setattr(sys, "argv", ["tool"])
+        for path in [*ROOT.glob("tools/**/*.py"), ROOT / "demo/quickstart.py"]:
+            spec = importlib.util.spec_from_file_location(f"documented_{path.stem}", path)
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            with pytest.raises(Parser) as caught:
+                getattr(module.main, "__wrapped__", module.main)()
+            found[path.relative_to(ROOT).as_posix()] = caught.value.args[0]
+    return found
+
+
+def slugs(page):
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_lead_somewhere(page, text):
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not link.startswith(("http://", "https://")):
+            file, _, anchor = link.partition("#")
+            target = (page.parent / file) if file else page
+            assert target.exists(), link
+            assert not anchor or anchor in slugs(target), link
+
+
+def test_named_files_exist(text):
+    folders = "configs|demo|docs|mmseg_lipcert|requirements|tests|tools"
+    for name in re.findall(rf"(?<![\w/.-])(?:{folders})/[\w./-]*", text):
+        assert (ROOT / name.rstrip(".")).exists(), name
+
+
+def test_flags_are_those_of_the_tool(text, flags):
+    for name, rest in re.findall(r"((?:tools|demo)/[\w/]+\.py)([^\n`|]*)", text):
+        unknown = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", rest)) - flags[name]
+        assert not unknown, f"{name}: {unknown}"
+
+
+def test_other_flags_are_those_of_some_tool(text, flags):
+    known = FOREIGN_FLAGS.union(*flags.values())
+    for flag in re.findall(r"(?<![\w-])--[a-z][\w-]*", text):
+        assert flag in known, flag
+
+
+def test_names_of_the_package_resolve(text):
+    for name in re.findall(r"\bmmseg_lipcert(?:\.\w+)+", text):
+        pkgutil.resolve_name(name)
+    for module, names in re.findall(r"from (mmseg_lipcert[\w.]*) import ([\w, ]+)", text):
+        for name in names.split(","):
+            pkgutil.resolve_name(f"{module}:{name.strip()}")

@@ -29,6 +29,7 @@ from ..engine.checks import (
 )
 from ..engine.loading import fill_model
 from ..engine.run_settings import weights_digest
+from ..utils.user_error import UserError
 from .image_reader import Image, ImageReader, Labels
 
 
@@ -144,13 +145,15 @@ class CertifiedSegInferencer:
             What is guaranteed; a list for a list.
 
         Raises:
-            CertificationError: If an image cannot be read or certified as it is.
+            CertificationError: If an image cannot be read or certified as it is, or the model's
+                answer to the first image has changed.
             TypeError: If image or labels are of another type.
             ValueError: If an array does not hold an image, labels do not fit, or eps is wrong.
         """
         if not isinstance(image, (list, tuple)):
-            return self._certify(image, eps, target, name)
-        return [
+            (result,) = self([image], eps, target=[target], name=[name])
+            return result
+        results = [
             self._certify(one, eps, *options)
             for one, *options in zip(
                 image,
@@ -159,6 +162,9 @@ class CertifiedSegInferencer:
                 strict=True,
             )
         ]
+        if results:
+            self._finish()
+        return results
 
     def _certify(
         self,
@@ -175,13 +181,23 @@ class CertifiedSegInferencer:
             certifier.check(inputs, sample)
             try:
                 if not self._audited:
-                    certifier.audit(data)
+                    self._certifier.audit(data)
                     self._audited = True
                 (sample,) = self.model.test_step(data)
             except ValueError as error:
                 raise CertificationError(f"{sample.img_path}: {error}") from error
             rgb = np.ascontiguousarray(pixels[..., ::-1]).astype(np.uint8)
             return certifier.certify(sample.cpu(), rgb)
+
+    def _finish(self) -> None:
+        """Look whether the model still answers as at the first image, as a run does at its end."""
+        try:
+            with DefaultScope.overwrite_default_scope(self._scope):
+                self._certifier.finish()
+        except (UserError, ValueError) as error:
+            raise CertificationError(
+                f"what was certified with this model is void: {error}"
+            ) from error
 
     def _check_model(self) -> None:
         """Refuse what would change the certified map, and notice weights that changed."""

@@ -160,6 +160,31 @@ def test_nothing_is_stale_when_weights_change(project, scene, monkeypatch):
     assert changed.entry == expected.entry != before.entry
 
 
+def test_a_network_that_changes_out_of_sight_certifies_nothing(project, scene):
+    certify = CertifiedSegInferencer(project.config, project.checkpoint, device="cpu")
+    certify(scene.path)
+    # The folded copy computes; it is no part of the weights that are looked at before every image.
+    next(certify.model.network.parameters()).data.mul_(3)
+    for images in (scene.path, [scene.path, scene.pixels]):
+        with pytest.raises(CertificationError, match="is void: .* has changed by"):
+            certify(images)
+
+
+def test_a_segmentor_that_changes_later_certifies_nothing(plain, scene):
+    certify = CertifiedSegInferencer(*plain, "smoothing", device="cpu", **DRAWS)
+    drift, classifier = [], certify.model.module.decode_head.conv_seg
+    classifier.register_forward_hook(lambda module, args, logits: logits.roll(len(drift), 1))
+    certify(scene.pixels, name="first")
+    certify(scene.pixels, name="second")
+    drift.append(1)
+    with pytest.raises(CertificationError, match="is void: .* keeps a state between calls"):
+        certify(scene.pixels, name="third")
+    # Other weights, other draws: with them the map is fixed.
+    classifier.weight.data.mul_(2)
+    certify(scene.pixels, name="first")
+    certify(scene.pixels, name="second")
+
+
 def test_another_bound_is_noticed(variant, scene):
     # A plain convolution has any norm: the bound must follow its weights.
     layers = dict(conv_cfg=None, act_cfg=dict(type="ReLU"))

@@ -237,18 +237,21 @@ class SmoothedSegmentor(BaseTTAModel):
 
     @torch.no_grad()
     def finish(self) -> None:
-        """Repeat a draw at the end of a run, in every process.
+        """Repeat draws of this process's first image behind all others.
 
         Raises:
-            DependentDrawsError: If its labels have changed, in any process.
+            DependentDrawsError: If their labels have changed.
         """
-        reason = None
         try:
             self._repeated.finish(lambda image: self._runner(*image))
         except DependentDrawsError as error:
-            reason = str(error)
-        if _sum_over_processes(torch.tensor(int(reason is not None))):
-            self._refuse(reason or "draws of another process are not independent")
+            self._refuse(str(error))
+
+    def train(self, mode: bool = True) -> SmoothedSegmentor:
+        """Switch between training and evaluation; behind training draws are looked at anew."""
+        if mode:
+            self._repeated = RepeatedDraws()
+        return super().train(mode)
 
     def _refuse(self, reason: str) -> None:
         if self.void is not None:

@@ -27,9 +27,10 @@ test: $(INSTALLED) ## Run the docstring examples and the tests that need neither
 test-slow: $(INSTALLED) ## Run the tests marked slow.
 	$(PYTEST) -m "slow and not gpu"
 
-lint: $(INSTALLED) ## Check style and formatting.
+lint: $(INSTALLED) ## Check style, formatting and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(INSTALLED) ## Fix what ruff can fix.
 	$(BIN)/ruff check --fix .

@@ -39,6 +39,7 @@ class AttackGroup:
             self.spent = prefix_sums(np.sort(costs))
             self.gained = _rounded_up(self.unit * np.arange(len(costs) + 1), profits)
         else:
+            profits = np.asarray(profits)
             order = np.argsort(costs / profits, kind="stable")
             self.spent = prefix_sums(costs[order])
             self.gained = _rounded_up(prefix_sums(profits[order]), profits)

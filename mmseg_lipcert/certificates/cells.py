@@ -90,7 +90,7 @@ def native_target(
         each logit stands for, (classes, h, w).
     """
     target = target.to(logits.device)
-    size = tuple(logits.shape[1:])
+    size = (logits.shape[1], logits.shape[2])
     rows, columns = (
         cell_indices(original, resized, stride)
         for original, resized in zip(target.shape, network_size, strict=True)

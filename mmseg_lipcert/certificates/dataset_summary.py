@@ -1,19 +1,21 @@
 """From the entries of all images to the figures of the dataset, clean and certified."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from .iou import lowest_dataset_ratio
 from .metrics import CLASS_METRICS, MEAN_METRICS, Metric, defined_mean, shares
+from .records import ImageEntry
 from .region_summary import region_summary
 
 
 class _Totals:
     """The entries' counts as arrays: images x classes."""
 
-    def __init__(self, entries: Sequence[dict]) -> None:
+    def __init__(self, entries: Sequence[ImageEntry]) -> None:
         self.entries = entries
         self.valid = np.array([e["valid"] for e in entries], dtype=np.float64)
         self.correct = np.array([e["correct"] for e in entries], dtype=np.float64)
@@ -21,7 +23,7 @@ class _Totals:
         self.gt_area = np.array([e["gt_area"] for e in entries], dtype=np.float64)
         self.pred_area = np.array([e["pred_area"] for e in entries], dtype=np.float64)
 
-    def figures(self, i: int | None = None) -> dict:
+    def figures(self, i: int | None = None) -> dict[str, Any]:
         """Figures at the i-th eps; without attack if it is None."""
         values = {metric.name: self._values(metric, i) for metric in CLASS_METRICS}
         correct = self.correct - self._lost("correct_lost", i)
@@ -46,9 +48,12 @@ class _Totals:
         """Pixels that fall, per image (and class); none without attack."""
         if i is None:
             return 0.0
-        return np.array([e[key][i] for e in self.entries], dtype=np.float64)
+        return np.array(
+            [e[key][i] for e in self.entries],  # type: ignore[literal-required]
+            dtype=np.float64,
+        )
 
-    def _values(self, metric: Metric, i: int | None) -> Sequence[float]:
+    def _values(self, metric: Metric, i: int | None) -> Sequence[float] | np.ndarray:
         """A metric of every class, pooled over the images."""
         good, area = metric.terms(self.hit, self.gt_area, self.pred_area, self.valid[:, None])
         if metric.ratio is None:
@@ -73,15 +78,16 @@ class _Totals:
         return lowest, image or None
 
 
-def _check_entries(entries: Sequence[dict]) -> None:
+def _check_entries(entries: Sequence[ImageEntry]) -> None:
     if not entries:
         raise ValueError("entries is empty: there is no dataset to summarise")
-    for name, of in (
-        ("eps", lambda e: e["eps"]),
-        ("number of classes", lambda e: len(e["gt_area"])),
-        ("thresholds", lambda e: [r["threshold"] for r in e["radius"]]),
-        ("shares", lambda e: [p["share"] for p in e["curve"]]),
-    ):
+    shared: dict[str, Callable[[ImageEntry], Any]] = {
+        "eps": lambda e: e["eps"],
+        "number of classes": lambda e: len(e["gt_area"]),
+        "thresholds": lambda e: [r["threshold"] for r in e["radius"]],
+        "shares": lambda e: [p["share"] for p in e["curve"]],
+    }
+    for name, of in shared.items():
         for number, entry in enumerate(entries):
             if of(entry) != of(entries[0]):
                 raise ValueError(
@@ -90,7 +96,7 @@ def _check_entries(entries: Sequence[dict]) -> None:
                 )
 
 
-def dataset_summary(entries: Sequence[dict]) -> dict:
+def dataset_summary(entries: Sequence[ImageEntry]) -> dict[str, Any]:
     """Clean and certified figures of a dataset from the entries of its images, in any order.
 
     ``pixel_accuracy`` and ``stability`` are means over images with a valid pixel, and
@@ -128,8 +134,8 @@ def dataset_summary(entries: Sequence[dict]) -> dict:
     totals = _Totals(entries)
     radii = []
     for i, first in enumerate(entries[0]["radius"]):
-        values = [e["radius"][i]["value"] for e in entries]
-        values = [v for v in values if v is not None]
+        radii_of_images = [e["radius"][i]["value"] for e in entries]
+        values = [v for v in radii_of_images if v is not None]
         median = float(np.median(values)) if values else math.nan
         radii.append(
             {

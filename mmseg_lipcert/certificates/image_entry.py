@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 from torch import Tensor
@@ -11,6 +12,7 @@ from .frontier import attack_frontier, frontier_hull, prune_outward
 from .image_problem import ImageProblem, as_numbers
 from .knapsack import ShareProblem
 from .metrics import CLASS_METRICS, METRICS
+from .records import ImageEntry
 from .region import RegionQuery
 from .regions import curve_radii, problem_fabrication, problem_regions
 from .validation import check_class_index, check_eps, check_lipschitz, check_share
@@ -23,7 +25,7 @@ def _defined(value: float) -> float | None:
 
 def _class_entries(
     problem: ImageProblem, class_index: int, budgets: list[float], max_vertices: int
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     """What attacks do to one class, for every budget."""
     limit = max(budgets)
     breakable = problem.true_positives(class_index, limit)
@@ -33,7 +35,8 @@ def _class_entries(
     for budget in budgets:
         hull = frontier_hull(*attack_frontier(breakable, makeable, budget))
         pruned = prune_outward(*hull, max_vertices)
-        entry = {"frontier": [as_numbers(vertex) for vertex in zip(*pruned, strict=True)]}
+        vertices = np.stack(pruned, axis=1)
+        entry: dict[str, Any] = {"frontier": [as_numbers(vertex) for vertex in vertices]}
         for metric in CLASS_METRICS:
             if metric.ratio:
                 lowest = metric.ratio.lowest(*problem.terms(metric, class_index), *hull)
@@ -46,7 +49,7 @@ def _class_entries(
 
 def _region_entries(
     problem: ImageProblem, target: Tensor, bound: float, query: RegionQuery, ignore_index: int
-) -> dict[str, list[dict]]:
+) -> dict[str, Any]:
     """What it takes to erase the objects of an image, and to invent pixels of some classes."""
     regions, _ = problem_regions(
         problem,
@@ -89,7 +92,7 @@ def image_entry(
     shares: Sequence[float] = (),
     regions: RegionQuery | None = None,
     max_vertices: int = 64,
-) -> dict:
+) -> ImageEntry:
     """All certificates of one image for all eps in one pass, as plain numbers and lists.
 
     The entries of a dataset give its figures by ``dataset_summary``. An entry is JSON-able: NaN is
@@ -150,11 +153,11 @@ def image_entry(
         _class_entries(problem, c, budgets, max_vertices) for c in range(problem.num_classes)
     ]
 
-    region_entries = {"regions": None, "fabrication": None}
+    region_entries: dict[str, Any] = {"regions": None, "fabrication": None}
     if regions is not None and target.ndim == 2 and weights is None:
         region_entries = _region_entries(problem, target, bound, regions, ignore_index)
 
-    return {
+    entry = {
         "eps": norms,
         "lipschitz": bound,
         "valid": problem.valid,
@@ -177,6 +180,7 @@ def image_entry(
         ],
         **region_entries,
     }
+    return cast(ImageEntry, entry)  # its keys come from the table of metrics
 
 
 def _accuracy_radius(accuracy: ShareProblem, threshold: float, lipschitz: float) -> float | None:

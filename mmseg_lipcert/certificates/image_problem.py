@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -61,7 +62,7 @@ class ImageProblem:
         if classifier is not None:
             check_classifier(classifier, logits.shape[0])
         self.num_classes = max(2, logits.shape[0])
-        self._shape = tuple(logits.shape[1:])
+        self._shape = (logits.shape[1], logits.shape[2])
         self._logits = flatten_logits(logits)
         self._classifier = classifier
         self._target = read_target(
@@ -86,7 +87,7 @@ class ImageProblem:
         measure: Callable[[Tensor], Tensor],
         limit: float,
     ) -> AttackGroup:
-        unit = self._target.unit
+        unit: float = self._target.unit
         if profits is not None:
             used = profits[mask]
             if used.numel() == 0 or used.min() == used.max():
@@ -186,7 +187,7 @@ class ImageProblem:
 
     def targets(self, metric: Metric, class_index: int | None, limit: float) -> AttackGroup:
         """The pixels that an attack on a share takes."""
-        method = getattr(self, metric.targets)
+        method: Callable[..., AttackGroup] = getattr(self, metric.targets)
         return method(limit) if class_index is None else method(class_index, limit)
 
     def typical_cost(self) -> float:
@@ -196,6 +197,6 @@ class ImageProblem:
         return mean or 1.0
 
 
-def as_numbers(values: np.ndarray | list) -> list:
+def as_numbers(values: np.ndarray | list[Any]) -> list[Any]:
     """Plain Python numbers, whole ones as int, for JSON."""
     return [plain_number(v) for v in np.asarray(values).tolist()]

@@ -9,6 +9,7 @@ falling.
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -37,6 +38,7 @@ class RatioProblem:
     def __init__(
         self, problem: ImageProblem, metric: Metric, class_index: int, limit: float = math.inf
     ) -> None:
+        assert metric.ratio is not None, f"{metric.name} is no ratio"
         self.ratio = metric.ratio
         self.good, self.area = problem.terms(metric, class_index)
         self.breakable = problem.true_positives(class_index, limit)
@@ -126,7 +128,7 @@ def _fractional_budget(
 
 
 def lowest_dataset_ratio(
-    ratio: Ratio, good: np.ndarray, area: np.ndarray, hulls: Sequence[Sequence]
+    ratio: Ratio, good: np.ndarray, area: np.ndarray, hulls: Sequence[Any]
 ) -> float:
     """Smallest dataset value of IoU or Dice of a class, each image with its own frontier.
 
@@ -204,15 +206,17 @@ def dataset_worst_case_iou(
     if len(norms) > 1:
         raise ValueError(f"dataset_worst_case_iou takes one eps, got {norms}")
     budget = squared_budget(norms[0], check_lipschitz(lipschitz))
-    good, area, hulls = [], [], []
+    problems, hulls = [], []
     for logits, target in images:
         problem = ImageProblem(logits, target, ignore_index=ignore_index, classifier=classifier)
         class_index = check_class_index(class_index, problem.num_classes, "IoU")
         one = RatioProblem(problem, METRICS["iou"], class_index, budget)
         hull = frontier_hull(*attack_frontier(one.breakable, one.makeable, budget))
-        good.append(one.good)
-        area.append(one.area)
+        problems.append(one)
         hulls.append(np.stack(hull, axis=1))
-    if not good:
+    if not problems:
         raise ValueError("images is empty: there is no dataset to certify")
-    return lowest_dataset_ratio(METRICS["iou"].ratio, np.array(good), np.array(area), hulls)
+    good, area = (
+        np.array(values) for values in zip(*((p.good, p.area) for p in problems), strict=True)
+    )
+    return lowest_dataset_ratio(problems[0].ratio, good, area, hulls)

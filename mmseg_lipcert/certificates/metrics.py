@@ -7,9 +7,9 @@ tables, the report and its figures.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,18 +34,24 @@ class Ratio(NamedTuple):
     factor: int
     drop: int
 
-    def value(self, intersection, denominator, lost, made) -> np.ndarray:
+    def value(self, intersection: Any, denominator: Any, lost: Any, made: Any) -> np.ndarray:
         """The metric after an attack; NaN where the class is in neither map."""
         return shares(
             self.factor * np.maximum(intersection - lost, 0.0),
             denominator - self.drop * lost + made,
         )
 
-    def lowest(self, intersection, denominator, lost: np.ndarray, made: np.ndarray) -> float:
+    def lowest(
+        self, intersection: Any, denominator: Any, lost: np.ndarray, made: np.ndarray
+    ) -> float:
         """The smallest value over pairs of attacks; NaN when no pair makes it a number."""
         values = self.value(intersection, denominator, lost, made)
         values = values[~np.isnan(values)]
         return float(values.min()) if len(values) else math.nan
+
+
+def _no_terms(*areas: Any) -> tuple[Any, Any]:
+    raise ValueError("this figure is not a share of an area: ask for one of QUERIES")
 
 
 @dataclass(frozen=True)
@@ -79,25 +85,27 @@ class Metric:
     caption: str | None = None
     shown: bool = True
     highest: bool = False
-    of: str | None = None
-    terms: Callable[..., tuple] | None = None
-    targets: str | None = None
-    lost: str | None = None
+    of: str = ""
+    terms: Callable[..., tuple[Any, Any]] = _no_terms
+    targets: str = ""
+    lost: str = ""
     ratio: Ratio | None = None
     slope: int | None = None
 
-    def value(self, intersection, gt_area, pred_area, valid) -> np.ndarray:
+    def value(self, intersection: Any, gt_area: Any, pred_area: Any, valid: Any) -> np.ndarray:
         """The metric of a prediction that nobody attacks; NaN where it is undefined."""
         good, area = self.terms(intersection, gt_area, pred_area, valid)
         return shares(good if self.ratio is None else self.ratio.factor * good, area)
 
 
-def _specificity_terms(intersection, gt_area, pred_area, valid) -> tuple:
+def _specificity_terms(
+    intersection: Any, gt_area: Any, pred_area: Any, valid: Any
+) -> tuple[Any, Any]:
     negative = _rest(valid, gt_area, valid)
     return _rest(negative, pred_area - intersection, valid), negative
 
 
-def _rest(area, part, whole) -> np.ndarray:
+def _rest(area: Any, part: Any, whole: Any) -> np.ndarray:
     """What is left of an area; what rounding leaves of fractional weights is nothing."""
     rest = np.subtract(area, part)
     return np.where(rest > BUDGET_GUARD * np.asarray(whole), rest, 0)
@@ -174,15 +182,15 @@ def queried_metric(name: str, class_index: int | None, num_classes: int) -> Metr
     return metric
 
 
-def defined_mean(values: Sequence[float]) -> float:
+def defined_mean(values: Iterable[float | None]) -> float:
     """Mean of the defined values, independent of their order; NaN without any."""
-    values = [v for v in values if v is not None and not math.isnan(v)]
-    if not values or any(math.isinf(v) for v in values):
-        return math.inf if values else math.nan
-    return math.fsum(values) / len(values)
+    defined = [v for v in values if v is not None and not math.isnan(v)]
+    if not defined or any(math.isinf(v) for v in defined):
+        return math.inf if defined else math.nan
+    return math.fsum(defined) / len(defined)
 
 
-def shares(part: np.ndarray, area: np.ndarray) -> np.ndarray:
+def shares(part: Any, area: Any) -> np.ndarray:
     """Shares, at least 0; NaN where the area is empty."""
     part, area = np.broadcast_arrays(np.asarray(part, np.float64), np.asarray(area, np.float64))
     part = np.maximum(part, 0.0)

@@ -26,8 +26,9 @@ def _attacked(
     metric = queried_metric(name, class_index, problem.num_classes)
     if metric.scope == "mean":
         return MeanProblem(problem, metric, limit)
-    kind = RatioProblem if metric.ratio else ShareProblem
-    return kind(problem, metric, class_index, limit)
+    if metric.ratio is None or class_index is None:
+        return ShareProblem(problem, metric, class_index, limit)
+    return RatioProblem(problem, metric, class_index, limit)
 
 
 def worst_case(

@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from .records import ImageEntry
 
-def _radii(values: Sequence[float]) -> dict:
+
+def _radii(values: Sequence[float]) -> dict[str, float]:
     """Median and smallest of some radii, NaN without any; half of them may be infinite."""
     return {
         "median_radius": float(np.median(values)) if values else math.nan,
@@ -14,7 +17,7 @@ def _radii(values: Sequence[float]) -> dict:
     }
 
 
-def region_summary(entries: Sequence[dict]) -> dict:
+def region_summary(entries: Sequence[ImageEntry]) -> dict[str, Any]:
     """Regions and inventions of a dataset per class, from the entries of its images.
 
     Args:
@@ -33,17 +36,19 @@ def region_summary(entries: Sequence[dict]) -> dict:
         summary of the other images would pass for one of the dataset.
     """
     regions = fabrication = None
-    if all(entry["regions"] is not None for entry in entries):
+    objects = [entry["regions"] for entry in entries]
+    inventions = [entry["fabrication"] for entry in entries]
+    if None not in objects:
         regions = []
         for c in range(len(entries[0]["gt_area"])):
-            radii = [r["radius"] for e in entries for r in e["regions"] if r["class"] == c]
+            radii = [r["radius"] for rows in objects for r in rows or () if r["class"] == c]
             erased = sum(radius == 0 for radius in radii)
             regions.append(
                 {"class": c, "count": len(radii), "erased_free": erased, **_radii(radii)}
             )
-    if all(entry["fabrication"] is not None for entry in entries):
+    if None not in inventions:
         found: dict[tuple[int, int], list[float]] = {}
-        for row in (row for entry in entries for row in entry["fabrication"]):
+        for row in (row for rows in inventions for row in rows or ()):
             found.setdefault((row["class"], row["pixels"]), []).append(row["radius"])
         fabrication = [
             {"class": c, "pixels": pixels, **_radii(radii)} for (c, pixels), radii in found.items()

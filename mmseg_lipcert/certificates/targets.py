@@ -45,7 +45,8 @@ class LabelTarget:
     ) -> None:
         check_labels(target, num_classes, ignore_index)
         shape, target = tuple(target.shape), target.flatten()
-        valid, total, self.unit = target != ignore_index, None, 1
+        valid, total = target != ignore_index, None
+        self.unit: float = 1
         if weights is not None:
             check_weights(weights, shape)
             total = weights.to(target.device).flatten().double()
@@ -101,8 +102,8 @@ class CountTarget:
         if (target < 0).any():
             raise ValueError(f"label counts must be >= 0, got {target.min().item()}")
         self._counts = target.flatten(1)
-        total = self._counts.sum(0).double()
-        self.valid = Items(total > 0, total)
+        self._total = self._counts.sum(0).double()
+        self.valid = Items(self._total > 0, self._total)
 
     def areas(self, predicted: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Image pixels per class: predicted rightly, labeled as it, predicted as it."""
@@ -122,7 +123,7 @@ class CountTarget:
 
     def others(self, class_index: int) -> Items:
         """Items of all other classes."""
-        return _counted(self.valid.profits - self._counts[class_index])
+        return _counted(self._total - self._counts[class_index])
 
 
 def read_target(

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 from mmengine.utils import track_iter_progress
 
-from mmseg_lipcert.utils.failures import blame, work_begins
-
+from ..utils.failures import blame, work_begins
 from .scenes import render_scene
 
 # Raise whenever the same seed gives other pictures.

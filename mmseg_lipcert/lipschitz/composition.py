@@ -67,7 +67,7 @@ class Composition:
         self._partners = _max_min_pairs(graph)
         half = torch.tensor(0.5, dtype=torch.float64)
         sums = ("aten::add", "aten::sub", "aten::rsub")
-        self._thetas: dict[Node, tuple[Tensor, Tensor]] = {
+        self._thetas: dict[Node, tuple[Tensor, ...]] = {
             node: (half, half)
             for node in graph.nodes
             if operation_name(node) in sums and _all_live(graph, node.args[:2])

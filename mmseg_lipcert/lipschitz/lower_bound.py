@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
 
-def measured_lower_bound(model: nn.Module, samples: Tensor, steps: int = 15) -> float:
+def measured_lower_bound(model: Callable[[Tensor], Any], samples: Tensor, steps: int = 15) -> float:
     """Return the largest ratio `||f(x) - f(x')|| / ||x - x'||` or `||J(x) v|| / ||v||` found.
 
     At every sample the Jacobian's norm is approached by power iteration on `J^T J` with
@@ -48,14 +49,14 @@ def _jacobian_norm(
     function: Callable[[Tensor], Tensor], image: Tensor, direction: Tensor, steps: int
 ) -> tuple[float, Tensor]:
     """Return a lower bound of the Jacobian's norm at an image, and the direction that gives it."""
-    _, pull_back = torch.func.vjp(function, image)
+    pull_back = torch.func.vjp(function, image)[1]
     best, best_direction = 0.0, direction
     for _ in range(steps):
         length = torch.linalg.vector_norm(direction)
         if float(length) == 0:
             break
         direction = direction / length
-        _, change = torch.func.jvp(function, (image,), (direction,))
+        change = torch.func.jvp(function, (image,), (direction,))[1]
         norm = float(torch.linalg.vector_norm(change).detach())
         if norm > best:
             best, best_direction = norm, direction

@@ -107,8 +107,8 @@ class ClassHierarchy:
         members.append(set(range(num_classes)))
         #: Which classes (columns) are below which vertices (rows).
         self.below = torch.zeros(len(members), num_classes, dtype=torch.bool)
-        for vertex, group in enumerate(members):
-            self.below[vertex, sorted(group)] = True
+        for vertex, classes in enumerate(members):
+            self.below[vertex, sorted(classes)] = True
 
     def __len__(self) -> int:
         """Number of vertices, the root included."""

@@ -1,12 +1,14 @@
 """From the entries of all images under noise to the figures of the dataset."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from ..metrics import CLASS_METRICS, MEAN_METRICS, defined_mean, shares
 from .dataset_allowance import DatasetAllowance
+from .records import SmoothingEntry
 from .settings import SmoothingSettings
 
 _CURVE = " Accuracy curve: per image, with an alpha of its own."
@@ -31,14 +33,14 @@ GUARANTEES["bonferroni"] = GUARANTEES["holm"]
 class _Totals:
     """The entries' counts as arrays: images x classes."""
 
-    def __init__(self, entries: Sequence[dict], settings: SmoothingSettings) -> None:
+    def __init__(self, entries: Sequence[SmoothingEntry], settings: SmoothingSettings) -> None:
         self.entries = entries
         self.settings = settings
         self.valid = np.array([e["valid"] for e in entries], dtype=np.float64)
         self.tested = np.array([e["tested"] for e in entries], dtype=np.float64)
         self.gt_area = np.array([e["gt_area"] for e in entries], dtype=np.float64)
 
-    def predicted(self, name: str) -> dict:
+    def predicted(self, name: Literal["clean", "smoothed"]) -> dict[str, Any]:
         """Figures of a prediction that nobody attacks; an abstaining pixel is wrong."""
         tp = np.array([e[name]["intersection"] for e in self.entries], dtype=np.float64)
         fp = np.array([e[name]["pred_area"] for e in self.entries], dtype=np.float64) - tp
@@ -46,7 +48,7 @@ class _Totals:
         accuracy = self._image_mean(tp.sum(1), nothing)
         return {"pixel_accuracy": accuracy, **self._pooled(tp, fp, np.zeros_like(fp), nothing)}
 
-    def certified(self, i: int) -> dict:
+    def certified(self, i: int) -> dict[str, Any]:
         rows = [e["certified"][i] for e in self.entries]
         tau = rows[0]["tau"]
         tp, fp, abstained = (
@@ -85,7 +87,7 @@ class _Totals:
             row["information_gain"] = self._image_mean(information, allowance)
         return row
 
-    def curve(self) -> list[dict]:
+    def curve(self) -> list[dict[str, float]]:
         radii = self.entries[0]["curve"]["radius"]
         correct = np.array([e["curve"]["correct"] for e in self.entries], dtype=np.float64)
         return [
@@ -100,7 +102,7 @@ class _Totals:
 
     def _pooled(
         self, tp: np.ndarray, fp: np.ndarray, others: np.ndarray, allowance: DatasetAllowance
-    ) -> dict:
+    ) -> dict[str, Any]:
         """Figures of all images' pixels together, with the wrong certificates at their worst.
 
         Args:
@@ -147,14 +149,15 @@ def _class_mean(values: np.ndarray, full: np.ndarray, shared_loss: float) -> flo
     return mean if count == 0 else max(mean, defined_mean(full) - shared_loss / count)
 
 
-def _check_entries(entries: Sequence[dict]) -> None:
+def _check_entries(entries: Sequence[SmoothingEntry]) -> None:
     if not entries:
         raise ValueError("entries is empty: there is no dataset to summarise")
-    for name, of in (
-        ("settings", lambda e: e["settings"]),
-        ("number of classes", lambda e: len(e["gt_area"])),
-        ("figures", lambda e: sorted(e["certified"][0])),
-    ):
+    shared: dict[str, Callable[[SmoothingEntry], Any]] = {
+        "settings": lambda e: e["settings"],
+        "number of classes": lambda e: len(e["gt_area"]),
+        "figures": lambda e: sorted(e["certified"][0]),
+    }
+    for name, of in shared.items():
         for number, entry in enumerate(entries):
             if of(entry) != of(entries[0]):
                 raise ValueError(
@@ -163,7 +166,7 @@ def _check_entries(entries: Sequence[dict]) -> None:
                 )
 
 
-def smoothing_summary(entries: Sequence[dict]) -> dict:
+def smoothing_summary(entries: Sequence[SmoothingEntry]) -> dict[str, Any]:
     """Clean, smoothed and certified figures of a dataset from the entries of its images.
 
     Certified figures are worst cases: a pixel that is not certified may become any class, and so
@@ -193,7 +196,7 @@ def smoothing_summary(entries: Sequence[dict]) -> dict:
         ValueError: Without entries, or when they do not agree.
     """
     _check_entries(entries)
-    settings = SmoothingSettings(**entries[0]["settings"])
+    settings = SmoothingSettings(**cast(Any, entries[0]["settings"]))
     totals = _Totals(entries, settings)
     return {
         "images": len(entries),

@@ -76,7 +76,7 @@ class DrawRandomness:
         torch.set_rng_state(on_cpu)
         np.random.set_state(of_numpy)
         random.setstate(of_python)
-        if on_cuda is not None:
+        if on_cuda is not None and self._device is not None:
             torch.cuda.set_rng_state(on_cuda, self._device)
 
 

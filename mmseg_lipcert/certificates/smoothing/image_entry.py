@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -13,6 +13,13 @@ from ..validation import check_integer_map, check_labels
 from .binomial import clopper_pearson_radii
 from .maps import check_hits, hit_thresholds, tested_pixels
 from .metric_level import wrong_certificates
+from .records import (
+    AccuracyCurve,
+    CertifiedCounts,
+    SegmentationCounts,
+    SettingsRecord,
+    SmoothingEntry,
+)
 from .settings import SmoothingSettings
 
 if TYPE_CHECKING:
@@ -45,7 +52,7 @@ def _joint_histogram(maps: list[Tensor], sizes: list[int]) -> np.ndarray:
     return counts.cpu().numpy().reshape(sizes)
 
 
-def _segmentation_counts(joint: np.ndarray) -> dict[str, list[int]]:
+def _segmentation_counts(joint: np.ndarray) -> SegmentationCounts:
     """Intersection and predicted area per class from labels x predictions."""
     return {
         "intersection": np.diagonal(joint).tolist(),
@@ -71,7 +78,7 @@ def smoothing_entry(
     num_classes: int,
     ignore_index: int = 255,
     hierarchy: ClassHierarchy | None = None,
-) -> dict:
+) -> SmoothingEntry:
     """Reduce an image to the counts from which ``smoothing_summary`` makes all figures.
 
     Args:
@@ -142,7 +149,7 @@ def smoothing_entry(
         certified = joint[:, :root, int(lower) + 1 :].sum(2)
         leaf = certified[:, :num_classes]
         tp = np.diagonal(leaf)
-        row = {
+        row: CertifiedCounts = {
             "tau": tau,
             "eps": radius,
             "threshold": threshold,
@@ -157,7 +164,7 @@ def smoothing_entry(
         rows.append(row)
 
     return {
-        "settings": {**asdict(settings), "taus": list(settings.taus)},
+        "settings": cast(SettingsRecord, {**asdict(settings), "taus": list(settings.taus)}),
         "valid": int(gt_area.sum()),
         "tested": tested_valid,
         "gt_area": gt_area.tolist(),
@@ -171,7 +178,7 @@ def smoothing_entry(
     }
 
 
-def _curve(hits: Tensor, settings: SmoothingSettings, tested: int) -> dict[str, list]:
+def _curve(hits: Tensor, settings: SmoothingSettings, tested: int) -> AccuracyCurve:
     """Correctly selected pixels per radius, from the radius map over all tested pixels."""
     n, sigma, alpha = settings.n, settings.sigma, settings.alpha
     # The last radius is that of a single test, so that images of any size share the grid.

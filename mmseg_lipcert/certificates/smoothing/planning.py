@@ -68,7 +68,7 @@ def predict(
     tested, labeled = sum(map(np.sum, spread)), np.sum(spread[0]) + np.sum(spread[1])
     found = []
     for tau in settings.taus:
-        threshold = _threshold(sum(spread), settings, tau)
+        threshold = _threshold(np.sum(spread, axis=0), settings, tau)
         passing = binom.sf(threshold - 1, settings.n, _GRID)
         allowance = 0.0 if settings.correction in PIXEL_CORRECTIONS else TOLERANCE
         found.append(

@@ -29,7 +29,7 @@ class Call:
         self,
         graph: TracedGraph,
         node: Node,
-        thetas: dict[Node, tuple[Tensor, Tensor]],
+        thetas: dict[Node, tuple[Tensor, ...]],
         cache: dict[Any, Any],
     ) -> None:
         self.graph = graph
@@ -130,7 +130,7 @@ def without_indices(call: Call, weight: ResultWeight) -> Tensor:
 
 # A rule returns what it adds to the weights of the operation's sources (or of tensors further
 # upstream, where it bounds several operations jointly).
-Rule = Callable[[Call, ResultWeight], list[tuple[Node, Tensor]]]
+Rule = Callable[[Call, Any], list[tuple[Node, Tensor]]]
 
 RULES: dict[str, Rule] = {}
 

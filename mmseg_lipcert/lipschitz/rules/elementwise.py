@@ -153,7 +153,7 @@ def extremum(call: Call, weight: ResultWeight) -> list[tuple[Node, Tensor]]:
     if "other" not in call.arguments:
         return _extremum_of_set(call, weight)
     call.record(1.0, "sorting of two")
-    shape = call.shape()
+    shape, weight = call.shape(), without_indices(call, weight)
     return [(node, reduce_to(weight, shape, call.shape(node))) for node in call.live()]
 
 

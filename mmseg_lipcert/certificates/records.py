@@ -1,0 +1,53 @@
+"""What is stored of one image under a Lipschitz certificate, key by key.
+
+The keys of metrics (``iou``, ``recall_lost``, ...) are those of ``metrics``; ``image_entry``
+explains them all.
+"""
+
+from typing import NotRequired, TypedDict
+
+
+class AccuracyRadius(TypedDict):
+    """Radius below which pixel accuracy stays above a threshold; None without a valid pixel."""
+
+    threshold: float
+    value: float | None
+
+
+class CurvePoint(TypedDict):
+    """Radius below which less than a share of the predictions changes."""
+
+    share: float
+    radius: float | None
+
+
+# "class" is a keyword: these two cannot be written as classes.
+RegionRecord = TypedDict(
+    "RegionRecord",
+    {"class": int, "pixels": int, "box": list[int], "detected": bool, "radius": float},
+)
+FabricationRecord = TypedDict("FabricationRecord", {"class": int, "pixels": int, "radius": float})
+
+
+class ImageEntry(TypedDict):
+    """Of ``image_entry``; the rest is added by whoever knows the image."""
+
+    eps: list[float]
+    lipschitz: float
+    valid: float
+    correct: float
+    correct_lost: list[float]
+    stable_lost: list[float]
+    intersection: list[float]
+    gt_area: list[float]
+    pred_area: list[float]
+    recall_lost: list[list[float]]
+    specificity_lost: list[list[float]]
+    iou: list[list[float | None]]
+    dice: list[list[float | None]]
+    frontier: list[list[list[list[float]]]]
+    radius: list[AccuracyRadius]
+    curve: list[CurvePoint]
+    regions: list[RegionRecord] | None
+    fabrication: list[FabricationRecord] | None
+    image: NotRequired[str]

@@ -1,0 +1,56 @@
+"""What is stored of one image under noise, key by key; ``smoothing_entry`` explains them."""
+
+from typing import NotRequired, TypedDict
+
+
+class SettingsRecord(TypedDict):
+    """``SmoothingSettings`` as JSON."""
+
+    sigma: float
+    n0: int
+    n: int
+    alpha: float
+    taus: list[float]
+    correction: str
+    k: int
+
+
+class SegmentationCounts(TypedDict):
+    """Pixels of a prediction per class."""
+
+    intersection: list[int]
+    pred_area: list[int]
+
+
+class CertifiedCounts(TypedDict):
+    """Pixels at one tau; lists are per class."""
+
+    tau: float
+    eps: float
+    threshold: int
+    allowance: int
+    certified: int
+    tp: list[int]
+    fp: list[int]
+    abstained: list[int]
+    information: NotRequired[float]
+
+
+class AccuracyCurve(TypedDict):
+    """Correct pixels per radius."""
+
+    radius: list[float]
+    correct: list[int]
+
+
+class SmoothingEntry(TypedDict):
+    """Of ``smoothing_entry``."""
+
+    settings: SettingsRecord
+    valid: int
+    tested: int
+    gt_area: list[int]
+    clean: SegmentationCounts
+    smoothed: SegmentationCounts
+    certified: list[CertifiedCounts]
+    curve: AccuracyCurve

@@ -85,6 +85,10 @@ class ImageReader:
             seg_fields=[],
         )
         path, from_file = results["img_path"], isinstance(target, (str, os.PathLike))
+        try:
+            name = image_name(path, self.dataset.data_prefix.get("img_path"))
+        except ValueError as error:
+            raise CertificationError(str(error)) from error
         # The path of an array names its noise; there is no such file.
         shown = "the given array" if isinstance(image, np.ndarray) else path
         if from_file:
@@ -107,8 +111,7 @@ class ImageReader:
                 raise
             raise CertificationError(f"cannot read {shown}: {error}") from error
         inputs, sample = data["inputs"], data["data_samples"]
-        root = self.dataset.data_prefix.get("img_path")
-        sample.set_metainfo(dict(img_path=path, image_name=image_name(path, root)))
+        sample.set_metainfo(dict(img_path=path, image_name=name))
         if self.exact:
             self._check_unchanged(shown, pixels, inputs)
         if target is not None and not from_file:

@@ -34,6 +34,9 @@ _ADVICE = {
 # What PyTorch says where memory or the device is full; neither has a class of its own.
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
 _NO_SPACE = ("PytorchStreamWriter failed", "unexpected pos")
+# Functions that make a batch of images, of mmseg, MMEngine and PyTorch, and what they say of sizes.
+_BATCHING = (" in stack_batch", "data_preprocessor.py", " in default_collate", " in collate")
+_SIZES = ("size in a batch should be the same", "stack expects each tensor to be equal size")
 
 _begun = False
 
@@ -128,6 +131,12 @@ def user_line(error: BaseException) -> str | None:
             "out of memory: take smaller images, batches, or fewer --draws-per-batch "
             f"({describe(error)[:200]})"
         )
+    if _unequal_images(error):
+        return (
+            "images of different sizes in one batch: set batch_size=1 in their dataloader, or give "
+            "them one size in its pipeline, by Resize(keep_ratio=False), RandomCrop or Pad "
+            f"({describe(error)[:200]})"
+        )
     if _says(error, _NO_SPACE):
         return f"a checkpoint could not be written, {_ADVICE[errno.ENOSPC]}: {text[:200]}"
     return text if _raised_by_a_check(error) else None
@@ -170,6 +179,14 @@ def _says(error: BaseException, texts: tuple[str, ...], name: str | None = None)
     return type(error).__name__ == name or (
         isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
     )
+
+
+def _unequal_images(error: BaseException) -> bool:
+    """Whether a batch could not be made because its images differ in size."""
+    if not any(text in str(error) for text in _SIZES):
+        return False
+    trace = "".join(traceback.format_exception(error))
+    return any(place in trace for place in _BATCHING)
 
 
 def _raised_by_a_check(error: BaseException) -> bool:

@@ -1,6 +1,7 @@
 """The same numbers as tools/test.py --certify, the same refusals, and no stale audit."""
 
 import json
+import os
 
 import cv2
 import numpy as np
@@ -392,3 +393,11 @@ def test_logits_that_are_not_finite_are_refused(certify, scene, monkeypatch):
     monkeypatch.setattr(type(certify.model), "network", broken)
     with pytest.raises(CertificationError, match="array-.*logits contain NaN or infinite values"):
         certify(scene.pixels)
+
+
+def test_a_name_that_is_not_utf8_is_refused(certify, scene, tmp_path):
+    path = tmp_path / os.fsdecode(b"stra\xdfe.png")
+    cv2.imwrite(str(tmp_path / "street.png"), scene.pixels)
+    os.rename(tmp_path / "street.png", path)
+    with pytest.raises(CertificationError, match=r"stra.xdfe.png' is not UTF-8.*: rename it"):
+        certify(path)

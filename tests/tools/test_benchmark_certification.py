@@ -17,7 +17,7 @@ def benchmark(tool_module, monkeypatch):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["benchmark.py", *map(str, arguments)])
-        module.main()
+        module.main.__wrapped__()
 
     module.run = run
     return module

@@ -148,6 +148,11 @@ def damaged_image(images, labels):
     images[1].write_bytes(images[1].read_bytes()[:100])
 
 
+def name_of_latin1(images, labels):
+    for file in (images[1], labels[1]):
+        os.rename(file, os.fsencode(file).replace(b"000001", b"00000\xe9"))
+
+
 def first_label_missing(images, labels):
     labels[0].unlink()
 
@@ -170,6 +175,7 @@ def empty_labels(images, labels):
 
 DAMAGES = {
     damaged_image: "000001_leftImg8bit.png",
+    name_of_latin1: r"name of the image .*00000.xe9_leftImg8bit.png' is not UTF-8.*: rename it",
     first_label_missing: "No such file.*000000_gtFine_labelTrainIds.png",
     labels_missing: "No such file.*000000_gtFine_labelTrainIds.png",
     other_size: "000001_gtFine.*(8, 8)",
@@ -178,11 +184,62 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize(("damage", "message"), DAMAGES.items(), ids=lambda d: str(d)[:20])
+@pytest.mark.parametrize(
+    ("damage", "message"), DAMAGES.items(), ids=lambda d: getattr(d, "__name__", "")
+)
 def test_damaged_data_in_an_attack(project, scenes, fail, damage, message):
     damage(*scenes[:2])
     command = (project.config, project.checkpoint, "--cfg-options", *scenes[2])
     assert_matches(fail(ATTACK[0], *command, *ATTACK[1:]), message)
+
+
+def test_a_name_that_is_not_utf8_in_a_certification(project, scenes, tmp_path, fail):
+    name_of_latin1(*scenes[:2])
+    command = ("test.py", project.config, project.checkpoint, "--certify")
+    line = fail(*command, "--out", tmp_path / "out", "--cfg-options", *scenes[2])
+    assert_matches(line, DAMAGES[name_of_latin1])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_name_that_is_not_utf8_does_not_disturb_a_test(project, scenes, test_tool, tmp_path):
+    name_of_latin1(*scenes[:2])
+    options = ("--out", tmp_path / "maps", "--cfg-options", *scenes[2])
+    test_tool(project.config, project.checkpoint, *options)
+    assert len(os.listdir(tmp_path / "maps")) == 3
+
+
+def test_images_of_different_sizes_in_one_batch(project, scenes, tool_module, monkeypatch, capsys):
+    for file in (scenes[0][1], scenes[1][1]):
+        cv2.imwrite(str(file), cv2.imread(str(file), cv2.IMREAD_UNCHANGED)[:, :32])
+    command = ["test.py", project.config, project.checkpoint, "--work-dir", scenes[0][0].parents[3]]
+    command += ["--cfg-options", "test_dataloader.batch_size=3", *scenes[2]]
+    monkeypatch.setattr(sys, "argv", list(map(str, command)))
+    assert tool_module("test.py").main() == 1
+    error = capsys.readouterr().err
+    assert "Traceback" not in error and "unexpected" not in error
+    assert_matches(error, "error: images of different sizes in one batch: set batch_size=1")
+
+
+BUILDERS = {
+    "attack": lambda p, edited: (ATTACK[0], edited, p.checkpoint, *ATTACK[1:]),
+    "audit": lambda p, edited: ("audit_lipschitz.py", edited),
+    "costs": lambda p, edited: ("analysis_tools/compare_costs.py", edited, p.checkpoint),
+    "certification": lambda p, edited: (
+        *("analysis_tools/benchmark_certification.py", "--config", edited),
+    ),
+    "smoothing": lambda p, edited: ("analysis_tools/benchmark_smoothing.py", edited),
+    "denoiser": lambda p, edited: ("analysis_tools/benchmark_denoiser.py", edited),
+}
+
+
+@pytest.mark.parametrize("command", BUILDERS.values(), ids=BUILDERS)
+def test_an_unknown_type_of_model(project, tmp_path, fail, command):
+    def edit(config):
+        config.model.type = "Absent"
+        config.denoiser = dict(type="Absent")
+
+    line = fail(*command(project, edited(project, tmp_path, edit)))
+    assert_matches(line, "cannot build .*edited.py: KeyError: .*Absent is not in the")
 
 
 def test_two_images_of_one_name_in_an_attack(project, scenes, fail):

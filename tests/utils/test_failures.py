@@ -7,6 +7,8 @@ import sys
 import pytest
 import torch
 from mmengine.logging import MMLogger
+from mmseg.models import SegDataPreProcessor
+from mmseg.structures import SegDataSample
 from torch.utils.data import DataLoader
 
 from mmseg_lipcert.certificates import smoothing_radius
@@ -155,6 +157,33 @@ def test_blame_names_what_failed():
             {}["model"]
     with pytest.raises(CertificationError, match="^exact$"), blame("cannot build it"):
         raise CertificationError("exact")
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_images_of_different_sizes_in_a_batch(training, capsys):
+    preprocessor = SegDataPreProcessor(size=(4, 4))
+    samples = [SegDataSample(), SegDataSample()]
+    data = dict(inputs=[torch.zeros(3, 5, 6), torch.zeros(3, 5, 7)], data_samples=samples)
+    assert one_line_errors(lambda: preprocessor(data, training) and None)() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: images of different sizes in one batch: set batch_size=1")
+    assert "unexpected" not in line
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_images_of_different_sizes_that_a_dataloader_stacks(workers, capsys):
+    images = [torch.zeros(3, 5, 6), torch.zeros(3, 5, 7)]
+    loader = DataLoader(images, batch_size=2, num_workers=workers)
+    assert one_line_errors(lambda: list(loader) and None)() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: images of different sizes in one batch: set batch_size=1")
+    assert "[3, 5, 6]" in line and "[3, 5, 7]" in line
+
+
+def test_other_tensors_that_cannot_be_stacked_are_unexpected():
+    with pytest.raises(RuntimeError) as raised:
+        torch.stack([torch.zeros(1), torch.zeros(2)])
+    assert user_line(raised.value) is None
 
 
 class Unreadable:

@@ -21,13 +21,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
-from mmseg.registry import MODELS
 from prettytable import PrettyTable
 from torch import Tensor, nn
 
 from mmseg_lipcert.certificates import image_entry
 from mmseg_lipcert.certificates.image_problem import ImageProblem
+from mmseg_lipcert.engine.loading import build_model
 from mmseg_lipcert.evaluation.metrics import LipschitzCertificateMetric
 from mmseg_lipcert.models.segmentors import LipEncoderDecoder, NativeLogits
 from mmseg_lipcert.report import certificate_json, environment
@@ -118,23 +117,21 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 def build_lipschitz_network(config: Config) -> LipEncoderDecoder:
     """Build the model of the config in evaluation mode, with random weights."""
-    if config.model.type != "LipEncoderDecoder":
-        raise CommandLineError(
-            f"{config.filename}: a LipEncoderDecoder is needed, got {config.model.type}"
-        )
     torch.manual_seed(0)
-    with DefaultScope.overwrite_default_scope("mmseg"):
-        return MODELS.build(config.model).eval()
+    model = build_model(config)
+    if not isinstance(model, LipEncoderDecoder):
+        raise CommandLineError(
+            f"{config.filename}: a LipEncoderDecoder is needed, got {type(model).__name__}"
+        )
+    return model.eval()
 
 
 def build_plain_network(config: Config) -> nn.Module:
     """Build the same network with plain convolutions and without normalization."""
-    settings = copy.deepcopy(config.model)
-    for part in (settings.backbone, settings.decode_head):
+    config = copy.deepcopy(config)
+    for part in (config.model.backbone, config.model.decode_head):
         part.layers_cfg = {**(part.get("layers_cfg") or {}), **PLAIN_LAYERS}
-    with DefaultScope.overwrite_default_scope("mmseg"):
-        network = NativeLogits(MODELS.build(settings))
-    network = network.eval().requires_grad_(False)
+    network = NativeLogits(build_model(config)).eval().requires_grad_(False)
     return network.to(memory_format=torch.channels_last)
 
 

@@ -15,7 +15,7 @@ from mmseg.registry import MODELS
 from prettytable import PrettyTable
 
 from mmseg_lipcert.utils.cli import CommandLineError, load_config
-from mmseg_lipcert.utils.failures import describe, one_line_errors
+from mmseg_lipcert.utils.failures import blame, one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,10 +43,8 @@ def main() -> None:
         if definition is None:
             raise CommandLineError(f"{args.denoiser} does not define `denoiser = dict(...)`")
     with DefaultScope.overwrite_default_scope("mmseg"):
-        try:
+        with blame(f"cannot build {args.denoiser}"):
             denoiser = MODELS.build(definition).eval()
-        except (OSError, ValueError) as error:
-            raise CommandLineError(f"cannot build {args.denoiser}: {describe(error)}") from error
     loaded = peak_memory()
     image = torch.rand(args.draws, 3, *args.size)
     noisy = image + args.sigma * torch.randn_like(image)

@@ -9,18 +9,18 @@ import time
 from collections.abc import Callable, Sequence
 
 import torch
+from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import DefaultScope
-from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from prettytable import PrettyTable
 from torch import Tensor, nn
 
 from mmseg_lipcert.certificates import SmoothingSettings, smoothing_entry
+from mmseg_lipcert.engine.loading import build_model
 from mmseg_lipcert.models.segmentors import SmoothedSegmentor
 from mmseg_lipcert.utils.cli import load_config
-from mmseg_lipcert.utils.failures import one_line_errors
+from mmseg_lipcert.utils.failures import blame, one_line_errors
 from mmseg_lipcert.utils.toolbox import register_packages
 
 _CLOCKS = dict(wall=time.perf_counter, cpu=time.process_time)
@@ -119,9 +119,7 @@ def main() -> None:
         flush=True,
     )
     for path in args.config:
-        config = load_model_config(path)
-        with DefaultScope.overwrite_default_scope("mmseg"):
-            segmentor = revert_sync_batchnorm(MODELS.build(config)).eval()
+        segmentor = revert_sync_batchnorm(build_model(load_random(path))).eval()
         seconds = time_network(segmentor, image, args, clock)
         base = seconds["bare prediction"]
         table = PrettyTable([path.rsplit("/")[-1], "seconds", "ratio"], align="l")
@@ -140,15 +138,16 @@ def main() -> None:
     print(f"statistics of 1024x2048 pixels, seconds: {figures(entries)}")
 
 
-def load_model_config(path: str) -> dict:
+def load_random(path: str) -> Config:
     """Config of a segmentor without weights, from a file or from MMSegmentation's own."""
     if not path.startswith("mmseg::"):
-        return load_config(path).model
+        return load_config(path)
     register_packages()
-    model = get_config(path).model
-    model.pretrained = None
-    model.backbone.init_cfg = None
-    return model
+    with blame(f"cannot load config {path}"):
+        config = get_config(path)
+    config.model.pretrained = None
+    config.model.backbone.init_cfg = None
+    return config
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import json
 import pkgutil
 import re
 import sys
@@ -92,3 +93,16 @@ def test_names_of_the_package_resolve(text):
     for module, names in re.findall(r"from (mmseg_lipcert[\w.]*) import ([\w, ]+)", text):
         for name in names.split(","):
             pkgutil.resolve_name(f"{module}:{name.strip()}")
+
+
+def test_every_key_of_a_certificate_is_explained():
+    def keys(part):
+        if isinstance(part, dict):
+            yield from part.get("properties", {})
+        for value in part.values() if isinstance(part, dict) else part:
+            if isinstance(value, (dict, list)):
+                yield from keys(value)
+
+    schema = json.loads((ROOT / "mmseg_lipcert/report/certificate.schema.json").read_text())
+    explained = set(re.findall(r"\w+", (ROOT / "docs/results_format.md").read_text()))
+    assert set(keys(schema)) - explained == set()

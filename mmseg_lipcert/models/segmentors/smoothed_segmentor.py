@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_dist_info
+from mmengine.dist import all_reduce, broadcast_object_list, get_dist_info
 from mmengine.logging import MMLogger
 from mmengine.model import BaseTTAModel
 from mmengine.structures import PixelData
@@ -341,7 +341,11 @@ class SmoothedSegmentor(BaseTTAModel):
                 torch.cuda.synchronize()
             seconds[name] = min(seconds[name], time.perf_counter() - started)
         faster = seconds["channels_last"] < 0.95 * seconds["contiguous"]
-        name = "channels_last" if faster else "contiguous"
+        chosen = ["channels_last" if faster else "contiguous"]
+        if self.shard_draws:
+            # Layouts round differently, and all draws of an image must be of one map.
+            broadcast_object_list(chosen)
+        (name,) = chosen
         self.module.to(memory_format=layouts[name])
         MMLogger.get_current_instance().info(
             f"Memory layout of the segmentor: {name} ("

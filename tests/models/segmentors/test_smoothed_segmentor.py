@@ -415,6 +415,19 @@ def test_the_faster_memory_layout_is_kept(pace, options, size, expected, monkeyp
     assert set(segmentor.layouts[before:]) == {expected} and len(segmentor.layouts) < before + 6
 
 
+@pytest.mark.parametrize("shard_draws", [False, True])
+def test_processes_that_share_the_draws_of_an_image_have_one_layout(shard_draws, monkeypatch):
+    def of_the_first_process(chosen):
+        chosen[0] = "contiguous"
+
+    clock = Clock(0.7)
+    monkeypatch.setattr(smoothed_segmentor, "time", clock)
+    monkeypatch.setattr(smoothed_segmentor, "broadcast_object_list", of_the_first_process)
+    segmentor = Timed(clock)
+    run(smoothed(segmentor, n0=1, n=2, shard_draws=shard_draws), image_of(127, (256, 256)))
+    assert segmentor.layouts[-3:] == [not shard_draws] * 3
+
+
 def test_a_draw_is_timed_as_it_runs(monkeypatch):
     clock = Clock(1.0)
     monkeypatch.setattr(smoothed_segmentor, "time", clock)

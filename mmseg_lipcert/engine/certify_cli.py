@@ -9,7 +9,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..certificates.smoothing import HIERARCHIES
-from ..utils.cli import CommandLineError, load_config
+from ..utils.cli import CommandLineError, load_definition
 from .certified_config import (
     automatic_method,
     foreign_settings,
@@ -174,18 +174,10 @@ def request_certification(config: Config, args: argparse.Namespace) -> None:
     hook.update({name: value for name, value in values.items() if value is not None})
     config.custom_hooks = hooks
     if args.hierarchy is not None and args.hierarchy not in HIERARCHIES:
-        settings["hierarchy"] = _definition(args.hierarchy, "hierarchy")
+        settings["hierarchy"] = load_definition(args.hierarchy, "hierarchy")
     if args.denoiser is not None and Path(args.denoiser).suffix == ".py":
-        settings["denoiser"] = _definition(args.denoiser, "denoiser")
+        settings["denoiser"] = load_definition(args.denoiser, "denoiser")
     try:
         set_method(config, method, seed=args.seed, **settings)
     except ValueError as error:
         raise CommandLineError(str(error)) from error
-
-
-def _definition(path: str, name: str) -> dict:
-    """A dictionary of this name from a config file."""
-    definition = load_config(path).get(name)
-    if definition is None:
-        raise CommandLineError(f"{path} does not define `{name} = dict(...)`")
-    return definition

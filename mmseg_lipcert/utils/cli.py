@@ -23,6 +23,7 @@ __all__ = [
     "check_output_file",
     "check_output_folder",
     "load_config",
+    "load_definition",
 ]
 
 _LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
@@ -122,6 +123,18 @@ def load_config(
         config.work_dir = os.path.join("./work_dirs", path.stem)
     check_output_folder(config.work_dir, "work folder")
     return config
+
+
+def load_definition(path: str | os.PathLike[str], name: str) -> dict[str, Any]:
+    """A dictionary of this name from a config file.
+
+    Raises:
+        CommandLineError: If the file cannot be read, or does not define it.
+    """
+    definition = load_config(path).get(name)
+    if definition is None:
+        raise CommandLineError(f"{path} does not define `{name} = dict(...)`")
+    return definition
 
 
 def check_output_folder(path: str | os.PathLike[str] | None, what: str) -> None:

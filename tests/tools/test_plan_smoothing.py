@@ -1,6 +1,7 @@
 """tools/analysis_tools/plan_smoothing.py: what is predicted, and from which images."""
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from mmseg_lipcert.datasets.street_scenes import write_street_scenes
@@ -39,6 +40,28 @@ def test_accuracy_and_cost_are_predicted_from_images_that_are_not_certified(
         assert 0 <= float(row[5]) <= 100 and 0 <= float(row[6]) <= 100 and float(row[7]) >= 0
     (looked,) = [line for line in printed.splitlines() if line.startswith("Looked at: ")]
     assert looked.count("plan") == 2 and "train" in looked
+
+
+def test_a_network_in_a_file_behind_a_denoiser_of_a_config(
+    run_tool, config, pointwise_file, tmp_path, capsys
+):
+    weight = torch.randn(19, 3, generator=torch.Generator().manual_seed(0))
+    planned = Config.fromfile(config)
+    planned.model = dict(
+        type="OnnxSegmentor",
+        path=str(pointwise_file(weight)),
+        num_classes=19,
+        data_preprocessor=dict(type="SegDataPreProcessor", mean=[0.0] * 3, std=[255.0] * 3),
+    )
+    planned.dump(tmp_path / "file.py")
+    denoiser = tmp_path / "denoiser.py"
+    denoiser.write_text('denoiser = dict(type="NonLocalMeansDenoiser")')
+    options = ["--sigma", "0.05", "--n", "60", "--draws", "12", "--images", "1"]
+    run_tool(TOOL, tmp_path / "file.py", "none", *options, "--denoiser", denoiser)
+    assert "Looked at: " in capsys.readouterr().out
+    denoiser.write_text("")
+    with pytest.raises(CommandLineError, match="does not define `denoiser = dict"):
+        run_tool(TOOL, tmp_path / "file.py", "none", *options, "--denoiser", denoiser)
 
 
 def test_images_that_would_be_certified_are_refused(run_tool, project, config):

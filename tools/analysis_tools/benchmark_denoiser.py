@@ -14,7 +14,7 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from prettytable import PrettyTable
 
-from mmseg_lipcert.utils.cli import CommandLineError, load_config
+from mmseg_lipcert.utils.cli import load_definition
 from mmseg_lipcert.utils.failures import blame, one_line_errors
 
 
@@ -39,9 +39,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     definition = dict(type="DiffusersDenoiser", path=args.denoiser)
     if Path(args.denoiser).suffix == ".py":
-        definition = load_config(args.denoiser).get("denoiser")
-        if definition is None:
-            raise CommandLineError(f"{args.denoiser} does not define `denoiser = dict(...)`")
+        definition = load_definition(args.denoiser, "denoiser")
     with DefaultScope.overwrite_default_scope("mmseg"):
         with blame(f"cannot build {args.denoiser}"):
             denoiser = MODELS.build(definition).eval()

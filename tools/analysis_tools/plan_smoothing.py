@@ -7,6 +7,7 @@ import itertools
 import statistics
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
@@ -18,7 +19,7 @@ from prettytable import PrettyTable
 from mmseg_lipcert.apis import CertifiedResult, CertifiedSegInferencer
 from mmseg_lipcert.certificates import SmoothingSettings
 from mmseg_lipcert.certificates.smoothing.planning import predict
-from mmseg_lipcert.utils.cli import CommandLineError, load_config
+from mmseg_lipcert.utils.cli import CommandLineError, load_config, load_definition
 from mmseg_lipcert.utils.failures import one_line_errors, work_begins
 
 # Draws that choose the classes: a class with a probability of 0.94, about the least that is
@@ -34,7 +35,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("config", help="config of the segmentor")
-    parser.add_argument("checkpoint", help="its weights")
+    parser.add_argument("checkpoint", help="its weights; none for a network in a file")
     parser.add_argument("--sigma", nargs="+", type=float, default=[0.25])
     parser.add_argument("--tau", nargs="+", type=float, default=[0.75])
     parser.add_argument("--n", nargs="+", type=int, default=[50, 75, 100, 150, 300])
@@ -131,6 +132,9 @@ def main() -> None:
     args = parse_args()
     config = load_config(args.config)
     images = pilot_images(config, args.split, args.images)
+    denoiser = args.denoiser
+    if denoiser is not None and Path(denoiser).suffix == ".py":
+        denoiser = load_definition(denoiser, "denoiser")
     table = PrettyTable(
         ["sigma", "tau", "radius", "correction", "n", "accuracy", "certified", "s / image"],
         align="r",
@@ -138,12 +142,12 @@ def main() -> None:
     for sigma in args.sigma:
         certify = CertifiedSegInferencer(
             config,
-            args.checkpoint,
-            "denoise" if args.denoiser else "smoothing",
+            None if args.checkpoint == "none" else args.checkpoint,
+            "denoise" if denoiser else "smoothing",
             sigma=sigma,
             n=args.draws,
             seed=args.seed,
-            denoiser=args.denoiser,
+            denoiser=denoiser,
             **_PILOT,
         )
         work_begins()

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .user_error import UserError
 
-__all__ = ["read_checkpoint", "read_weights", "state_dict_of"]
+__all__ = ["check_finite", "read_checkpoint", "read_weights", "state_dict_of"]
 
 # How files begin that were fetched in place of a checkpoint.
 _OTHERS = {
@@ -106,6 +106,24 @@ def state_dict_of(checkpoint: Mapping[Any, Any], path: str | os.PathLike[str]) -
                 f"on {value.device}"
             )
     return {re.sub(r"^module\.", "", key): value for key, value in state.items()}
+
+
+def check_finite(weights: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
+    """Refuse weights that are no numbers, of networks that would answer with none.
+
+    Args:
+        weights: Weights by name.
+        path: Their file, for messages.
+
+    Raises:
+        UserError: Naming the first one with NaN or infinite values.
+    """
+    for key, value in weights.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise UserError(
+                f"{path}: {key} must hold finite floats, it is {value.dtype} with NaN or infinite "
+                "values: fetch the file again, or train again"
+            )
 
 
 def _reason(error: Exception, start: bytes) -> str:

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+DENOISER = str(Path(__file__).parents[2] / "demo" / "checkpoints" / "denoiser_street-scenes")
 ATTACK = ("attack.py", "--eps", 0.1, "--attack", "masked-ce", "--steps", 1)
 
 
@@ -191,6 +193,64 @@ def test_damaged_data_in_an_attack(project, scenes, fail, damage, message):
     damage(*scenes[:2])
     command = (project.config, project.checkpoint, "--cfg-options", *scenes[2])
     assert_matches(fail(ATTACK[0], *command, *ATTACK[1:]), message)
+
+
+def test_missing_labels_in_a_test(project, scenes, fail):
+    labels_missing(*scenes[:2])
+    line = fail("test.py", project.config, project.checkpoint, "--cfg-options", *scenes[2])
+    assert_matches(line, "000000_gtFine_labelTrainIds.png: No such file or directory")
+
+
+SMOOTHING = {
+    "large scale": (("--scale", 1e9), r"scale must be from 0.01 to 100, got 1000000000\.0"),
+    "small scale": (("--scale", 0.001), "scale must be from 0.01 to 100, got 0.001"),
+    "no draws in a batch": (("--draws-per-batch", 0), "draws_per_batch must be .* from 1 .*got 0"),
+    "n": (("--n", 2**64), "n must be an integer from 1 .*got 18446744073709551616"),
+    "n0": (("--n0", 2**64), "n0 must be an integer from 1 .*got 18446744073709551616"),
+    "tau": (("--tau", 0.99999999), "can certify none of 2048 pixels.*least [0-9]+"),
+    "equal taus": (("--tau", 0.75, 0.75 + 1e-9), "tell them apart, leave one out"),
+    "alpha": (("--alpha", 5e-324), "alpha must be at least"),
+    "no denoiser": (("--denoiser", "absent"), "absent"),
+}
+
+
+@pytest.mark.parametrize(("flags", "message"), SMOOTHING.values(), ids=SMOOTHING)
+def test_wrong_settings_of_smoothing(project, tmp_path, fail, flags, message):
+    method = "denoise" if "--denoiser" in flags else "smoothing"
+    command = ("test.py", project.config, project.checkpoint, "--out", tmp_path / "out")
+    assert_matches(fail(*command, "--certify", method, *flags), message)
+    assert not (tmp_path / "out").exists(), "the corrected command can use the folder"
+
+
+DENOISERS = {
+    "type": ("type='Absent'", "Absent is not in the"),
+    "strategy": (
+        f"type='DiffusersDenoiser', path={DENOISER!r}, strategy_options=dict(tile=8)",
+        "strategy 'tile' takes .*, not tile",
+    ),
+    "sigma": (f"type='DiffusersDenoiser', path={DENOISER!r}", "200.* outside of the"),
+}
+
+
+@pytest.mark.parametrize(("settings", "message"), DENOISERS.values(), ids=DENOISERS)
+def test_wrong_denoisers(project, tmp_path, fail, settings, message):
+    (tmp_path / "denoiser.py").write_text(f"denoiser = dict({settings})")
+    command = ("test.py", project.config, project.checkpoint, "--out", tmp_path / "out")
+    flags = ("--certify", "denoise", "--sigma", 100, "--denoiser", tmp_path / "denoiser.py")
+    assert_matches(fail(*command, *flags), message)
+    assert not (tmp_path / "out").exists(), "the corrected command can use the folder"
+
+
+@pytest.mark.parametrize("tool", ["test.py", "attack.py"])
+def test_resuming_in_a_folder_that_cannot_be_written(project, tmp_path, fail, monkeypatch, tool):
+    real = os.access  # tests may run as root
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: path != tmp_path / "out" and real(path, mode)
+    )
+    (tmp_path / "out").mkdir()
+    flags = ("--certify",) if tool == "test.py" else ATTACK[1:]
+    command = (tool, project.config, project.checkpoint, "--out", tmp_path / "out", "--resume")
+    assert_matches(fail(*command, *flags), "--out .*out cannot be written; choose another folder")
 
 
 def test_a_name_that_is_not_utf8_in_a_certification(project, scenes, tmp_path, fail):

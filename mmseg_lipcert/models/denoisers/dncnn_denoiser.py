@@ -8,7 +8,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ...utils.checkpoint import read_weights
+from ...utils.checkpoint import check_finite, read_weights
 from .base_denoiser import BaseDenoiser
 
 
@@ -28,6 +28,7 @@ class DnCNNDenoiser(BaseDenoiser):
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it holds no DnCNN for RGB images.
+        UserError: If its weights are not finite.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -43,6 +44,7 @@ class DnCNNDenoiser(BaseDenoiser):
             raise ValueError(
                 f"{path} holds no DnCNN of {len(kernels)} layers for RGB images: {error}"
             ) from error
+        check_finite(weights, path)
         self.eval().requires_grad_(False)
 
     def forward(

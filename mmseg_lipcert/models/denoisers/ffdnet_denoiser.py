@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...utils.checkpoint import check_finite
 from .base_denoiser import BaseDenoiser
 
 # Side of the squares of pixels that become channels.
@@ -38,6 +39,7 @@ class FFDNetDenoiser(BaseDenoiser):
         ImportError: Without the package ``safetensors``.
         FileNotFoundError: If there is no such file.
         ValueError: If it holds no FFDNet for RGB images, or the dtype is another one.
+        UserError: If its weights are not finite.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class FFDNetDenoiser(BaseDenoiser):
             self.load_state_dict({key: value.clone() for key, value in weights.items()})
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"{path} holds no FFDNet for RGB images: {error}") from error
+        check_finite(weights, path)
         self.dtype = getattr(torch, dtype)
         layout = torch.channels_last if channels_last else torch.preserve_format
         self.model.to(self.dtype, memory_format=layout)

@@ -12,7 +12,7 @@ from diffusers import UNet2DModel
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ...utils.checkpoint import read_weights
+from ...utils.checkpoint import check_finite, read_weights
 from ...utils.failures import blame
 from ...utils.user_error import UserError
 from .one_step import patch_size
@@ -109,11 +109,9 @@ def _weights(path: Path, folder: Path) -> dict[str, Tensor]:
             with blame(f"{file} is cut off, damaged or no safetensors file: fetch it again"):
                 weights |= load_file(file)
     for key, value in weights.items():
-        if not value.is_floating_point() or not value.isfinite().all():
-            raise UserError(
-                f"{path}: {key} must hold finite floats, it is {value.dtype}"
-                f"{' with NaN or infinite values' if value.is_floating_point() else ''}"
-            )
+        if not value.is_floating_point():
+            raise UserError(f"{path}: {key} must hold finite floats, it is {value.dtype}")
+    check_finite(weights, path)
     return weights
 
 

@@ -72,3 +72,11 @@ def test_other_files_are_refused(tmp_path, weights, message):
     torch.save(weights, tmp_path / "file.pth")
     with pytest.raises((UserError, ValueError), match=message):
         build(tmp_path / "file.pth")
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    weights = Published(3, 8).state_dict()
+    weights["dncnn.0.weight"][0, 0, 0, 0] = torch.nan
+    torch.save(weights, tmp_path / "diverged.pth")
+    with pytest.raises(UserError, match=r"diverged.pth: dncnn.0.weight must hold finite floats"):
+        build(tmp_path / "diverged.pth")

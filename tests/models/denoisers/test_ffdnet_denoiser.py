@@ -2,10 +2,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mmseg_lipcert.models.denoisers.ffdnet_denoiser import ffdnet
+from mmseg_lipcert.utils.user_error import UserError
 
 
 class Published(nn.Module):
@@ -89,3 +90,11 @@ def test_what_is_wrong_is_named(published, tmp_path):
         build(path, dtype="int8")
     with pytest.raises(ValueError, match=r"expected images \(B, 3, H, W\)"):
         build(path)(torch.rand(3, 4, 4), 0.1)
+
+
+def test_weights_that_are_no_numbers_are_refused(published, tmp_path):
+    weights = load_file(published[1])
+    weights["model.0.bias"][0] = torch.inf
+    save_file(weights, tmp_path / "diverged.safetensors")
+    with pytest.raises(UserError, match="diverged.safetensors: model.0.bias must hold finite"):
+        build(tmp_path / "diverged.safetensors")

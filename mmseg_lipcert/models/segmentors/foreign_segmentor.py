@@ -183,8 +183,8 @@ class ForeignSegmentor(EncoderDecoder):
         kept = [c for c in self.output_classes if c >= 0]
         if kept == list(range(self.num_classes)) and self.output_classes[: len(kept)] == kept:
             return logits[:, : len(kept)]  # without a copy
-        # Not -inf, of which interpolation would make NaN.
-        lowest = torch.full_like(logits[:, :1], torch.finfo(logits.dtype).min)
+        # Not -inf, of which interpolation would make NaN, nor what windows would add up to it.
+        lowest = torch.full_like(logits[:, :1], 1e-6 * torch.finfo(logits.dtype).min)
         classes = [
             logits[:, [i for i, c in enumerate(self.output_classes) if c == k]].amax(1, True)
             if k in kept

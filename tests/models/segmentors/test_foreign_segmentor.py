@@ -70,6 +70,18 @@ def test_outputs_are_mapped_to_classes(segmentor, pointwise_file, classes, numbe
     assert labels == expected
 
 
+def test_a_class_without_an_output_is_never_predicted_where_windows_overlap(
+    segmentor, pointwise_file
+):
+    path, images = pointwise_file(torch.eye(3)), torch.randint(256, (1, 3, 12, 16)).float()
+    options = dict(output_classes=[0, 2, 2], data_preprocessor=PLAIN)
+    whole = predict(segmentor(path, **options), images, ori_shape=(23, 31))
+    slide = dict(mode="slide", crop_size=SIZE, stride=(2, 3))
+    windows = predict(segmentor(path, **options, test_cfg=slide), images, ori_shape=(23, 31))
+    assert set(windows.unique().tolist()) == {0, 2}
+    assert (windows != whole).float().mean() < 0.01
+
+
 def test_a_merged_class_wins_by_its_largest_output(segmentor, pointwise_file):
     path = pointwise_file(torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]]))
     model = segmentor(path, num_classes=2, output_classes=[0, 1, 1], data_preprocessor=PLAIN)

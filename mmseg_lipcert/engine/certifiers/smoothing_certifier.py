@@ -226,8 +226,10 @@ class SmoothingCertifier(Certifier):
         save_accuracy_figure(path, certificate)
 
     def model_parts(self) -> dict[str, str]:
-        """Types of segmentor, its parts and the denoiser, and the digest of its weights."""
+        """Types of segmentor, its parts and the denoiser, its digest, and a lower precision."""
         parts = super().model_parts()
+        if self.model.autocast is not None:
+            parts["autocast"] = self.model.autocast
         if self.model.denoiser is not None:
             parts["denoiser"] = type(self.model.denoiser).__name__
             parts["denoiser_sha256"] = self.settings()["denoiser"]

@@ -71,6 +71,11 @@ def test_groups_of_classes_are_in_the_certificate(hierarchy):
     assert said == (hierarchy and named)
 
 
+def test_a_lower_precision_is_part_of_what_is_certified():
+    assert certifier(autocast="bfloat16").model_parts()["autocast"] == "bfloat16"
+    assert "autocast" not in certifier().model_parts()
+
+
 def test_the_digest_of_the_denoiser_is_that_of_its_weights():
     denoiser = Denoiser()
     made = certifier(denoiser=denoiser)

@@ -65,6 +65,8 @@ OPTIONS = {
     "no dataset": ("test_dataloader=None", "has no test_dataloader with a dataset"),
     "no preprocessor": ("model.data_preprocessor=None", "has no data_preprocessor: give the one"),
     "std 0": ("model.data_preprocessor.std=[0,1,1]", r"std of the .* positive .*\[0, 1, 1\]"),
+    "std -1": ("model.data_preprocessor.std=[-1,1,1]", r"std of the .* positive .*\[-1, 1, 1\]"),
+    "std NaN": ("model.data_preprocessor.std=[nan,1,1]", r"std of the .* positive .*\[nan, 1.0"),
     "no folder": (f"{DATASET}.data_root=absent", "absent/leftImg8bit/test"),
     "list of images": (f"{DATASET}.ann_file=absent.txt", "absent.txt"),
 }
@@ -132,6 +134,23 @@ def test_output_that_is_a_file_or_below_one(project, fail, tmp_path, flag, below
     (tmp_path / "file").write_text("")
     command = ["test.py", project.config, project.checkpoint, flag, tmp_path / "file" / below]
     assert_matches(fail(*command), "is a file, a folder is needed")
+
+
+WRITERS = {
+    "audit": lambda p: ("audit_lipschitz.py", p.config, "--samples", 0, "--json", "/dev/full"),
+    "free": lambda p: ("model_converters/free_classifier.py", p.config, p.checkpoint, "/dev/full"),
+}
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+@pytest.mark.parametrize("command", WRITERS.values(), ids=WRITERS)
+def test_results_without_space(project, tool_module, monkeypatch, capsys, command):
+    name, *arguments = command(project)
+    monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+    assert tool_module(name).main() in (1, 2)
+    error = capsys.readouterr().err
+    assert "Traceback" not in error and "unexpected;" not in error
+    assert_matches(error, "(?m)^error: .*free some space")
 
 
 def test_results_that_would_replace_a_folder(project, fail, tmp_path):

@@ -31,6 +31,15 @@ def seed() -> int:
     return value
 
 
+@pytest.fixture(autouse=True)
+def scopes_end_with_the_test() -> Iterator[None]:
+    """A tool that runs in this process leaves its default scope behind: forget it."""
+    before = dict(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
+
+
 @pytest.fixture
 def mmseg_scope() -> Iterator[None]:
     """Build from configs as MMSegmentation's tools do, in the scope ``mmseg``."""

@@ -349,13 +349,10 @@ def test_coefficients_are_numbers(key, klip_state, convert, tmp_path):
     assert not (tmp_path / "converted").exists()
 
 
-@pytest.mark.parametrize(
-    ("size", "message"), [(1e-30, r"has the bound 0, not"), (1e30, r"network has no bound: ")]
-)
-def test_products_of_coefficients_that_leave_float32(size, message, klip_state, convert, tmp_path):
-    found = {key: torch.tensor(size) for key in klip_state if re.match("aspp.convs.*coeff", key)}
+def test_products_of_coefficients_that_leave_float32(klip_state, convert, tmp_path):
+    found = {key: torch.tensor(1e30) for key in klip_state if re.match("aspp.convs.*coeff", key)}
     assert len(found) == 8
-    with pytest.raises(CommandLineError, match=message):
+    with pytest.raises(CommandLineError, match="network has no bound: "):
         convert(klip_state | found, *KLIP)
     assert not (tmp_path / "converted").exists()
 

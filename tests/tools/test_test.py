@@ -21,6 +21,7 @@ from mmseg_lipcert.evaluation.metrics import LipschitzCertificateMetric
 from mmseg_lipcert.models.segmentors import LipEncoderDecoder
 from mmseg_lipcert.report import CERTIFICATE_SCHEMA
 from mmseg_lipcert.utils.cli import CommandLineError
+from mmseg_lipcert.utils.user_error import UserError
 
 TOOL = Path(__file__).parents[2] / "tools" / "test.py"
 
@@ -324,7 +325,7 @@ def test_what_fails_before_the_first_image_leaves_the_folder_free(project, tmp_p
 
 def test_a_value_that_no_image_may_have_is_one_line(project, tmp_path, test_tool, monkeypatch):
     def refuse(*args, **kwargs):
-        raise ValueError("image 7 is odd")
+        raise UserError("image 7 is odd")
 
     monkeypatch.setattr(LipschitzCertificateMetric, "calculate", refuse)
     with pytest.raises(CommandLineError, match="image 7 is odd"):

@@ -121,7 +121,9 @@ def test_no_attack_below_its_radius_changes_a_pixel(certify, image, result):
 
 
 def test_no_attack_changes_more_pixels_than_stability_allows(certify, image, result):
-    from mmseg_lipcert.attacks import attack_accuracy, strongest
+    from mmseg_lipcert.attacks import attack_accuracy
+
+    from ...attacks.ensemble import strongest
 
     pixels = torch.from_numpy(image[0]).permute(2, 0, 1)[None].float() / 255
     logits_of = SegmentorLogits(certify.model, [result.sample])

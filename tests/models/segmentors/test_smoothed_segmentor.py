@@ -71,7 +71,7 @@ def test_noise_is_that_of_the_draw_on_the_uint8_image():
         [("select", i) for i in range(3)] + [("estimate", i) for i in range(8)],
         strict=True,
     ):
-        noise = draw_noise(0, "data/x", stage, index, image.shape)
+        noise = draw_noise(0, "x", stage, index, image.shape)
         assert torch.equal(shown, 255 * SIGMA * noise + image)
     everything = torch.stack(draws(stump)[1:])
     assert (everything - 250).std().item() == pytest.approx(255 * SIGMA, rel=0.02)
@@ -200,8 +200,7 @@ def test_the_denoiser_sees_rgb_in_unit_range_and_works_on_every_draw(swap):
     assert len(given) == 3 + 8 + 2 and {sigma for _, sigma, _ in denoiser.calls} == {SIGMA}
     order = [2, 1, 0] if swap else [0, 1, 2]
     expected = (
-        image.float()[order] / 255
-        + SIGMA * draw_noise(0, "data/x", "select", 0, image.shape)[order]
+        image.float()[order] / 255 + SIGMA * draw_noise(0, "x", "select", 0, image.shape)[order]
     )
     assert torch.allclose(given[0], expected, atol=1e-5)
     # Halved, and back in the order of the dataset, from which the preprocessor makes RGB again.

@@ -24,5 +24,5 @@ model = dict(
         loss_decode=dict(type="TemperatureCrossEntropyLoss", temperature=50.0),
     ),
     train_cfg=dict(autocast="bfloat16"),  # activations only; matrices and inference in float32
-    test_cfg=dict(mode="whole"),
+    test_cfg=dict(mode="whole", mirror=True),  # mean with the mirror image: the same bound
 )

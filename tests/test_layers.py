@@ -20,7 +20,7 @@ LAYERS = [
     {"models", "evaluation", "visualization"},
     {"report"},
     {"engine"},
-    {"registration"},
+    {"registration", "registry"},
     {"apis", "attacks"},
 ]
 PARTS = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}

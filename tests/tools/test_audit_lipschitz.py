@@ -167,14 +167,14 @@ def test_operation_without_a_rule_is_named(fcn, tmp_path, audit_tool, capsys):
     assert result["bound"] is None and "aten::group_norm" in result["error"]
 
 
-def test_preprocessor_without_a_known_norm_is_named(fcn, audit_tool, capsys):
+def test_a_preprocessor_that_does_not_normalize_is_refused(fcn, audit_tool):
     fcn.write_text(
         FCN.replace('"SegDataPreProcessor"', '"mmengine.BaseDataPreprocessor"')
         .replace(", bgr_to_rgb=True", "")
         .replace(", ".join(f"{key}={value}" for key, value in IMAGENET.items()), "")
     )
-    assert audit_tool(fcn) == 1
-    assert "BaseDataPreprocessor is not known" in capsys.readouterr().err
+    with pytest.raises(CommandLineError, match="EncoderDecoder has no data_preprocessor"):
+        audit_tool(fcn)
 
 
 def test_weights_that_are_not_finite_have_no_bound(fcn, tmp_path, audit_tool):

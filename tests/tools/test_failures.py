@@ -153,6 +153,19 @@ def test_results_without_space(project, tool_module, monkeypatch, capsys, comman
     assert_matches(error, "(?m)^error: .*free some space")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+def test_an_attack_without_space(project, tool_module, monkeypatch, capsys, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "attack.json.partial").symlink_to("/dev/full")
+    options = [*ATTACK[1:], "--limit", 1, "--out", tmp_path / "out"]
+    command = [ATTACK[0], project.config, project.checkpoint, *options]
+    monkeypatch.setattr(sys, "argv", [*map(str, command)])
+    assert tool_module(ATTACK[0]).main() == 1
+    error = capsys.readouterr().err
+    assert "Traceback" not in error and "unexpected;" not in error
+    assert_matches(error, "(?m)^error: .*attack.json.*free some space")
+
+
 def test_results_that_would_replace_a_folder(project, fail, tmp_path):
     line = fail("audit_lipschitz.py", project.config, "--json", tmp_path)
     assert_matches(line, f"--json {tmp_path} is a folder, a file is needed")

@@ -232,6 +232,19 @@ def test_missing_data(run):
         run("--cfg-options", "train_dataloader.dataset.data_root=absent")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_a_checkpoint_without_space(train, config_path, monkeypatch, capsys):
+    folder = Path("run")
+    folder.mkdir()
+    (folder / "iter_2.pth").symlink_to("/dev/full")
+    arguments = ["--work-dir", "run", "--cfg-options", "train_cfg.max_iters=2"]
+    monkeypatch.setattr(sys, "argv", ["train.py", str(config_path), *arguments])
+    assert train.main() == 1
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert "error: " in error and "space" in error
+
+
 def test_missing_validation_data(run, config_path):
     config_path.write_text(
         CONFIG

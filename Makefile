@@ -19,7 +19,7 @@ help: ## Show this list.
 install: $(INSTALLED) ## Create the virtual environment with the tested versions.
 
 quickstart: $(INSTALLED) ## Certify a small network on generated scenes.
-	$(BIN)/python demo/quickstart.py --out work_dirs/quickstart
+	$(BIN)/lipcert demo --out work_dirs/quickstart
 
 test: $(INSTALLED) ## Run the docstring examples and the tests that need neither a GPU nor much time.
 	$(PYTEST) -m "not slow and not gpu"

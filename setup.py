@@ -1,4 +1,4 @@
-"""Package metadata and the copy of the configs that ``mmseg_lipcert::`` inheritance reads."""
+"""Package metadata, and the files beside the modules that an installed package needs."""
 
 import shutil
 from pathlib import Path
@@ -11,7 +11,7 @@ PACKAGE = "mmseg_lipcert"
 
 
 class BuildWithConfigs(build_py):
-    """Put ``configs`` and ``model-index.yml`` where MMEngine looks for them: ``<package>/.mim``.
+    """Put configs and shipped checkpoints where MMEngine looks for them: ``<package>/.mim``.
 
     An editable install links them, so that edits count; every other build copies them.
     """
@@ -23,7 +23,7 @@ class BuildWithConfigs(build_py):
         folder = parent / PACKAGE / ".mim"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        for source in (ROOT / "configs", ROOT / "model-index.yml"):
+        for source in (ROOT / "configs", ROOT / "demo", ROOT / "model-index.yml"):
             if self.editable_mode:
                 (folder / source.name).symlink_to(Path("../..") / source.name)
             elif source.is_dir():
@@ -58,6 +58,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=[f"{PACKAGE}*"]),
     package_data={PACKAGE: ["py.typed", "**/*.json", "**/*.jinja"]},
+    entry_points={"console_scripts": [f"lipcert = {PACKAGE}.__main__:main"]},
     cmdclass={"build_py": BuildWithConfigs},
     # Neither toolbox is required here: installed over one another they break. See the extras.
     install_requires=[

@@ -6,9 +6,12 @@ import json
 import pkgutil
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from mmseg_lipcert.__main__ import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -35,7 +38,7 @@ def text(page):
 
 @pytest.fixture(scope="module")
 def flags():
-    """The flags of each tool, by its path."""
+    """The flags of each tool, by its path, and of each command, by its module."""
 
     def stop(parser, *args, **kwargs):
         raise Parser(set(parser._option_string_actions))
@@ -44,13 +47,17 @@ def flags():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "parse_args", stop)
         patch.setattr(sys, "argv", ["tool"])
-        for path in [*ROOT.glob("tools/**/*.py"), ROOT / "demo/quickstart.py"]:
+        for path in ROOT.glob("tools/**/*.py"):
             spec = importlib.util.spec_from_file_location(f"documented_{path.stem}", path)
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
             with pytest.raises(Parser) as caught:
                 getattr(module.main, "__wrapped__", module.main)()
             found[path.relative_to(ROOT).as_posix()] = caught.value.args[0]
+        for module in COMMANDS.values():
+            with pytest.raises(Parser) as caught:
+                import_module(f"mmseg_lipcert.cli.{module}").main.__wrapped__()
+            found[module] = caught.value.args[0]
     return found
 
 
@@ -76,8 +83,14 @@ def test_named_files_exist(text):
 
 
 def test_flags_are_those_of_the_tool(text, flags):
-    for name, rest in re.findall(r"((?:tools|demo)/[\w/]+\.py)([^\n`|]*)", text):
+    for name, rest in re.findall(r"(tools/[\w/]+\.py)([^\n`|]*)", text):
         unknown = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", rest)) - flags[name]
+        assert not unknown, f"{name}: {unknown}"
+
+
+def test_commands_and_their_flags_exist(text, flags):
+    for name, rest in re.findall(r"lipcert ([a-z][a-z-]*)([^\n`|]*)", text):
+        unknown = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", rest)) - flags[COMMANDS[name]]
         assert not unknown, f"{name}: {unknown}"
 
 

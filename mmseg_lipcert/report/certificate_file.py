@@ -32,7 +32,7 @@ def environment() -> dict[str, str]:
     """When, by which command and with which versions the numbers were computed."""
     result = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", *sys.argv]),
+        "command": _command(),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
@@ -55,6 +55,13 @@ def environment() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return result
+
+
+def _command() -> str:
+    """The command line of this process."""
+    program, *arguments = sys.argv
+    words = program.split() if program.startswith("lipcert ") else ["python", program]
+    return shlex.join([*words, *arguments])
 
 
 def certificate_frame(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.hub import get_config
 
 from .failures import blame, describe
+from .shipped import shipped_file
 from .toolbox import register_packages
 from .user_error import UserError
 
@@ -19,6 +22,7 @@ __all__ = [
     "CommandLineError",
     "add_cfg_options",
     "add_common_arguments",
+    "check_checkpoint",
     "check_device",
     "check_output_file",
     "check_output_folder",
@@ -89,7 +93,8 @@ def load_config(
     ``./work_dirs/<config name>``. ``LOCAL_RANK`` is set for the launchers that do not set it.
 
     Args:
-        path: Config file.
+        path: Config file, or ``PACKAGE::PATH`` for one that an installed package ships, such as
+            ``mmseg_lipcert::certify/smoothing.py``.
         cfg_options: Overrides, as ``DictAction`` parses them. Defaults to None.
         work_dir: Work folder from the command line. Defaults to None.
         launcher: Job launcher. Defaults to "none".
@@ -102,13 +107,15 @@ def load_config(
         CommandLineError: If the config does not exist, cannot be read or imported, if an override
             does not fit it, or if the work folder is a file.
     """
-    path = Path(path)
-    if not path.is_file():
+    package, separator, _ = os.fspath(path).partition("::")
+    if separator and find_spec(package) is None:  # MMEngine would install it
+        raise CommandLineError(f"config {path}: no package {package} is installed")
+    if not separator and not Path(path).is_file():
         raise CommandLineError(f"config file {path} does not exist")
     os.environ.setdefault("LOCAL_RANK", str(local_rank))
     register_packages()
     with blame(f"cannot load config {path}"):
-        config = Config.fromfile(path)
+        config = get_config(path) if separator else Config.fromfile(path)
     config.launcher = launcher
     if cfg_options:
         try:
@@ -120,7 +127,7 @@ def load_config(
     if work_dir is not None:
         config.work_dir = os.fspath(work_dir)
     elif config.get("work_dir") is None:
-        config.work_dir = os.path.join("./work_dirs", path.stem)
+        config.work_dir = os.path.join("./work_dirs", Path(config.filename).stem)
     check_output_folder(config.work_dir, "work folder")
     return config
 
@@ -177,6 +184,27 @@ def check_output_file(path: str | os.PathLike[str] | None, what: str) -> None:
         raise CommandLineError(f"{what}: folder {path.parent} does not exist")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise CommandLineError(f"{what} {path} cannot be written; choose another file")
+
+
+def check_checkpoint(name: str | None) -> str | None:
+    """Find the file that a checkpoint argument names.
+
+    Args:
+        name: A file, ``mmseg_lipcert::NAME`` for one of ``demo/checkpoints``, or ``none``.
+
+    Returns:
+        The file; None for ``none`` and for None.
+
+    Raises:
+        CommandLineError: If there is no such file.
+    """
+    if name is None or name == "none":
+        return None
+    package, _, shipped = name.partition("::")
+    file = shipped_file(f"demo/checkpoints/{shipped}") if package == "mmseg_lipcert" else Path(name)
+    if not file.is_file():
+        raise CommandLineError(f"checkpoint {name} does not exist")
+    return str(file)
 
 
 def check_device(name: str) -> str:

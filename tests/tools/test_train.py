@@ -13,6 +13,7 @@ from mmengine.config import Config
 from torch import nn
 from torch.nn.utils.parametrizations import orthogonal
 
+from mmseg_lipcert.cli import train
 from mmseg_lipcert.models.denoisers import DiffusersDenoiser
 from mmseg_lipcert.utils.user_error import UserError
 
@@ -114,12 +115,6 @@ custom_hooks = [dict(type="EMAHook"), dict(type="ExportDenoiserHook")]
 """
 
 
-@pytest.fixture(scope="module")
-def train(tool_module):
-    """The script, as a module."""
-    return tool_module("train.py")
-
-
 @pytest.fixture
 def config_path(tmp_path, monkeypatch):
     """A config in a folder with its data, which becomes the current one."""
@@ -137,7 +132,7 @@ def config_path(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(train, config_path, monkeypatch):
+def run(config_path, monkeypatch):
     """Call the tool as from the command line, but let it raise its errors."""
 
     def call(*arguments: str) -> None:
@@ -200,7 +195,7 @@ def test_crops_larger_than_the_images(run, config_path):
         run()
 
 
-def test_resume_without_a_checkpoint_says_so_and_starts(run, train, monkeypatch):
+def test_resume_without_a_checkpoint_says_so_and_starts(run, monkeypatch):
     messages = []
     monkeypatch.setattr(train, "print_log", lambda message, *_: messages.append(message))
     run("--work-dir", "run", "--resume")
@@ -233,7 +228,7 @@ def test_missing_data(run):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
-def test_a_checkpoint_without_space(train, config_path, monkeypatch, capsys):
+def test_a_checkpoint_without_space(config_path, monkeypatch, capsys):
     folder = Path("run")
     folder.mkdir()
     (folder / "iter_2.pth").symlink_to("/dev/full")
@@ -271,7 +266,7 @@ def test_an_empty_dataset(run, serialize):
         run("--cfg-options", f"train_dataloader.dataset.serialize_data={serialize}")
 
 
-def test_amp_needs_an_accelerator(run, train, monkeypatch):
+def test_amp_needs_an_accelerator(run, monkeypatch):
     monkeypatch.setattr(train, "get_device", lambda: "cpu")
     with pytest.raises(UserError, match="--amp needs a GPU .*, found cpu"):
         run("--amp")
@@ -283,14 +278,14 @@ def test_amp_needs_a_plain_optimizer_wrapper(run):
 
 
 @pytest.mark.parametrize("wrapper", ["OptimWrapper", "AmpOptimWrapper"])
-def test_amp_changes_the_optimizer_wrapper(train, monkeypatch, wrapper):
+def test_amp_changes_the_optimizer_wrapper(monkeypatch, wrapper):
     monkeypatch.setattr(train, "get_device", lambda: "cuda")
     config = Config({"optim_wrapper": {"type": wrapper, "loss_scale": 512.0}})
     train.enable_amp(config)
     assert config.optim_wrapper == {"type": "AmpOptimWrapper", "loss_scale": 512.0}
 
 
-def test_amp_warns_about_constrained_layers(train, monkeypatch):
+def test_amp_warns_about_constrained_layers(monkeypatch):
     messages = []
     monkeypatch.setattr(train, "print_log", lambda message, *_: messages.append(message))
     train.warn_about_amp(nn.Sequential(nn.Conv2d(2, 2, 1), nn.Linear(2, 2)))

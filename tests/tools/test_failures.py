@@ -1,8 +1,10 @@
 """Whatever is wrong with what a user gives ends a tool with status 2 and one line that names it."""
 
+import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+
+from mmseg_lipcert.utils.cli import CommandLineError
 
 DENOISER = str(Path(__file__).parents[2] / "demo" / "checkpoints" / "denoiser_street-scenes")
 ATTACK = ("attack.py", "--eps", 0.1, "--attack", "masked-ce", "--steps", 1)
@@ -273,6 +277,23 @@ def test_wrong_denoisers(project, tmp_path, fail, settings, message):
     assert not (tmp_path / "out").exists(), "the corrected command can use the folder"
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_denoiser_that_gives_no_numbers(project, test_tool, tmp_path, onnx_file, value):
+    image = ["n", 3, "h", "w"]
+    path = onnx_file(
+        [("Add", ["image", "value"], ["clean"], {})],
+        dict(image=image),
+        dict(clean=image),
+        dict(value=torch.tensor(value)),
+    )
+    (tmp_path / "denoiser.py").write_text(f"denoiser = dict(type='OnnxDenoiser', path='{path}')")
+    flags = ("--certify", "denoise", "--denoiser", tmp_path / "denoiser.py", "--n", 60)
+    with pytest.raises(CommandLineError, match="OnnxDenoiser gives NaN or infinite pixels"):
+        test_tool(project.config, project.checkpoint, *flags, "--out", tmp_path / "out")
+    assert not (tmp_path / "out" / "certificate.json").exists()
+    assert not any(path.stat().st_size for path in (tmp_path / "out").rglob("*.jsonl"))
+
+
 @pytest.mark.parametrize("tool", ["test.py", "attack.py"])
 def test_resuming_in_a_folder_that_cannot_be_written(project, tmp_path, fail, monkeypatch, tool):
     real = os.access  # tests may run as root
@@ -283,6 +304,54 @@ def test_resuming_in_a_folder_that_cannot_be_written(project, tmp_path, fail, mo
     flags = ("--certify",) if tool == "test.py" else ATTACK[1:]
     command = (tool, project.config, project.checkpoint, "--out", tmp_path / "out", "--resume")
     assert_matches(fail(*command, *flags), "--out .*out cannot be written; choose another folder")
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """A folder on a file system of its own, and a function that mounts it anew: "ro" or "rw"."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+
+    def mount(*options):
+        command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
+        return subprocess.run(command, capture_output=True).returncode == 0
+
+    if shutil.which("mount") is None or not mount("size=8m"):
+        pytest.skip("mounting needs root")
+    try:
+        yield folder, lambda mode: mount("remount", mode)
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_file_system_that_is_read_only_keeps_what_was_done(
+    project, fail, tool_module, monkeypatch, mounted
+):
+    folder, mount = mounted
+    out = folder / "out"
+    command = ["test.py", project.config, project.checkpoint, "--certify", "--out"]
+
+    def certify(*flags):
+        monkeypatch.setattr(sys, "argv", [*map(str, command), str(out), *flags])
+        return tool_module("test.py").main()
+
+    def files():
+        return {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+    assert certify() == 0
+    expected = json.loads((out / "certificate.json").read_text())["certified"]
+    # As if it had been killed at its last image.
+    (out / "certificate.json").unlink()
+    (entries,) = [path for path in files() if path.suffix == ".jsonl"]
+    *kept, last = entries.read_bytes().splitlines(keepends=True)
+    entries.write_bytes(b"".join(kept))
+    left = files()
+    assert last.startswith(b"{") and mount("ro")
+    for flags in ([out, "--resume"], [folder / "new"], [out]):
+        assert_matches(fail(*command, *flags), r"--out .*mounted.* cannot be written; choose anoth")
+    assert files() == left and mount("rw")
+    assert certify("--resume") == 0
+    assert json.loads((out / "certificate.json").read_text())["certified"] == expected
 
 
 def test_a_name_that_is_not_utf8_in_a_certification(project, scenes, tmp_path, fail):

@@ -49,12 +49,21 @@ class BaseClassifier:
             noisy: Images (B, 3, H, W), 0..255, in the channel order of the dataset.
             sigma: Standard deviation of their noise, images in [0, 1].
             generators: One per image, for denoisers that draw.
+
+        Raises:
+            ValueError: If the denoiser gives NaN or infinite pixels, of which a segmentor may make
+                labels all the same.
         """
         if self.denoiser is None:
             return noisy
         swap = self.segmentor.data_preprocessor._channel_conversion
         rgb = (noisy.flip(1) if swap else noisy) / 255
         denoised = self.denoiser(rgb, sigma, list(generators)) * 255
+        if not denoised.isfinite().all():
+            raise ValueError(
+                f"the {type(self.denoiser).__name__} gives NaN or infinite pixels at sigma "
+                f"{sigma:g}: there is nothing to certify"
+            )
         return denoised.flip(1) if swap else denoised
 
     def labels(self, images: Tensor, sample: SegDataSample) -> Tensor:

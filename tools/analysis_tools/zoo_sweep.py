@@ -45,13 +45,13 @@ _TOOLBOX = re.compile(r"(onedl-)?mm(?!seg_lipcert)\w+|torch")
 _PAGE = """\
 # The zoo under noise
 
-Made by `tools/analysis_tools/zoo_sweep.py`: one config of every family of MMSegmentation,
-unmodified but for its weights, which are random, and the size of its input, certified by smoothing on the CPU
-with {installed}.
+Made by `tools/analysis_tools/zoo_sweep.py`: one config of every family of MMSegmentation
+(random weights, one size of image, else as it is), certified by smoothing on the CPU, with
+{installed}.
 Where the stock code cannot do {size}, the size is the config's own.
 
 **{works} of {families} families are certified.** {build} cannot be built, {stock} fail in
-MMSegmentation alone as well (stock), {certify} fail in the certification only (certify).
+MMSegmentation alone (stock), {certify} fail in the certification only (certify).
 
 | family | config | size | certified | needs | seconds | why not |
 |---|---|---|---|---|---|---|
@@ -160,39 +160,31 @@ def try_config(
         say: Called with a record when a stage begins, as if it had failed.
 
     Returns:
-        ``stage``, the one that failed: ``'build'``, ``'stock'`` (MMSegmentation alone fails, too),
-        ``'certify'`` (it does not), or ``''``; ``size``; ``error``; ``needs``, missing packages.
+        ``stage``, the one that failed: ``'build'`` of dataset and model, ``'stock'``, where
+        MMSegmentation predicts, ``'certify'``, or ``''``; ``size``; ``error``; ``needs``, missing
+        packages.
     """
-    for stage in ("build", "certify", "stock"):
-        say(dict(stage=stage, size=size, error="", needs=[]))
-        try:
-            if stage == "build":
-                config = read_config(path, size)
-                with DefaultScope.overwrite_default_scope("mmseg"):
-                    DATASETS.build(dict(config.test_dataloader.dataset, lazy_init=True))
-                model = build_model(config)
-            elif stage == "certify":
-                certify_random(config, model, size)
-                return dict(stage="", size=size, error="", needs=[])
-            else:
-                run_stock(model, size)
-        except Exception as error:
-            traceback.print_exc()
-            text = "".join(traceback.format_exception(error))
-            while error.__cause__ is not None:
-                error = error.__cause__
-            failure = dict(
-                stage=stage,
-                size=size,
-                error=re.sub(r"(/[\w.+-]+)+/", "", describe(error)),  # without folders
-                needs=sorted(set(_MISSING.findall(text))),
-            )
-            if stage == "build":
-                return failure
-    own = tuple(config.get("crop_size", size))
-    if failure["stage"] == "stock" and own != size:
-        return try_config(path, own, say)
-    return failure
+    record = dict(stage="build", size=size, error="", needs=[])
+    try:
+        say(record)
+        config = read_config(path, size)
+        with DefaultScope.overwrite_default_scope("mmseg"):
+            DATASETS.build(dict(config.test_dataloader.dataset, lazy_init=True))
+        model = build_model(config)
+        say(record := dict(record, stage="stock"))
+        run_stock(model, size)
+        say(record := dict(record, stage="certify"))
+        certify_random(config, model, size)
+        return dict(record, stage="")
+    except Exception as error:
+        traceback.print_exc()
+        needs = _MISSING.findall("".join(traceback.format_exception(error)))
+        while error.__cause__ is not None:
+            error = error.__cause__
+        message = re.sub(r"(/[\w.+-]+)+/", "", describe(error))  # without folders
+        record.update(error=message, needs=sorted(set(needs)))
+    own = tuple(config.get("crop_size", size)) if record["stage"] == "stock" else size
+    return record if own == size else try_config(path, own, say)
 
 
 def run_child(path: Path, args: argparse.Namespace, log: Path) -> dict[str, Any]:

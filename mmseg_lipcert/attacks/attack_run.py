@@ -18,8 +18,10 @@ from .ball import norms
 from .catalog import attack_accuracy
 from .counts import label_counts, refuted
 from .exact_segmentor import ExactSegmentor, compared_metric
+from .invention_site import invention_site
 from .minimal_norm import minimal_norm
 from .objectives import ErrorObjective, FabricationObjective, QuotaObjective, VanishingObjective
+from .objectives.label_margins import label_margins
 from .segmentor_logits import SegmentorLogits
 from .smoothed_logits import SmoothedLogits
 
@@ -59,7 +61,8 @@ class AttackRun:
                 settings.thresholds,
                 ignore_index,
                 MIN_REGION_PIXELS if settings.vanish else sys.maxsize,
-                fabricate_classes=settings.fabricate,
+                vanish_share=settings.vanish_share,
+                object_classes=settings.fabricate,
                 fabricate_pixels=settings.fabricate_pixels,
             )
             self.certifier = LipschitzCertifier(segmentor, metric)
@@ -141,7 +144,7 @@ class AttackRun:
             self._minimal(logits_of, images, target, samples, threshold, lines, counterexamples)
         for n, line in enumerate(lines):
             image, truth = images[n : n + 1], target[n : n + 1]
-            self._regions(image, truth, clean[n], samples[n], line, counterexamples[n])
+            self._regions(image, truth, samples[n], line, counterexamples[n])
         return list(zip(lines, maps, counterexamples, strict=True))
 
     def _maps(self, names: Sequence[str], samples: Sequence[BaseDataElement]):
@@ -215,14 +218,16 @@ class AttackRun:
         self,
         image: Tensor,
         target: Tensor,
-        clean: Tensor,
         sample: BaseDataElement,
         line: dict[str, Any],
         counterexamples: list[dict[str, Any]],
     ) -> None:
-        """Look for the shortest perturbations that erase objects and invent pixels of classes."""
+        """Look for the shortest perturbations that erase objects and invent some of classes."""
         logits_of, _ = self._maps([line["image"]], [sample])
-        for kind, index, class_index, pixels, objective in self._region_objectives(target, clean):
+        with torch.no_grad():
+            logits = logits_of(image)
+        found = self._region_objectives(target, logits)
+        for kind, index, class_index, pixels, objective in found:
             (delta,), (length,) = minimal_norm(
                 logits_of, image, objective, 2 * self.settings.steps, clip=self.settings.clip
             )
@@ -257,21 +262,31 @@ class AttackRun:
                 self._record(line, counterexamples, delta, case, confirmed, what, norm)
 
     def _region_objectives(
-        self, target: Tensor, clean: Tensor
+        self, target: Tensor, logits: Tensor
     ) -> Iterator[tuple[str, int, int, int, QuotaObjective]]:
         """Kind, place in the certificate, class, pixels and objective of what is attacked."""
-        settings = self.settings
+        settings, labels = self.settings, target[0].cpu().numpy()
         if settings.vanish:
             classes = [c for c in range(self.num_classes) if c != self.ignore_index]
-            labels = target[0].cpu().numpy()
             numbers, owners = region_numbers(labels, classes, MIN_REGION_PIXELS)
             sizes = np.bincount(numbers.ravel(), minlength=len(owners) + 1)[1:]
-            for index in np.argsort(-sizes, kind="stable")[: settings.vanish].tolist():
+            wanted = settings.vanish_classes or classes
+            largest = [i for i in np.argsort(-sizes, kind="stable") if owners[i] in wanted]
+            for index in map(int, largest[: settings.vanish]):
                 mask = torch.from_numpy(numbers == index + 1)[None].to(target.device)
-                objective = VanishingObjective(mask, owners[index], RegionQuery().vanish_share)
+                objective = VanishingObjective(mask, owners[index], settings.vanish_share)
                 yield "vanish", index, owners[index], int(sizes[index]), objective
         for index, c in enumerate(settings.fabricate):
-            where = (target != self.ignore_index) & (target != c) & (clean[None] != c)
+            lacking = -label_margins(logits, torch.full_like(target, c))[0]
+            site = invention_site(
+                lacking.cpu().numpy(),
+                labels,
+                c,
+                settings.fabricate_pixels,
+                RegionQuery().fabricate_distance,
+                self.ignore_index,
+            )
+            where = torch.from_numpy(site)[None].to(target.device)
             pixels = settings.fabricate_pixels
             yield "fabricate", index, c, pixels, FabricationObjective(where, c, pixels)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..certificates import RegionQuery
 from ..certificates.validation import check_eps, check_share
 from ..utils.rounding import check_distinct
 from .catalog import ATTACKS, DEFAULT_ATTACKS
@@ -18,8 +19,10 @@ class AttackSettings:
         steps: Gradient steps of each attack.
         thresholds: Pixel accuracies that a minimal-norm attack is to undercut.
         vanish: How many objects of each image, the largest ones, are to be erased.
-        fabricate: Classes of which pixels are to be invented.
-        fabricate_pixels: Number of new pixels that counts as an invention.
+        vanish_share: Share of its pixels whose loss makes an object vanish.
+        vanish_classes: Classes of these objects; empty: all.
+        fabricate: Classes of which an object is to be invented.
+        fabricate_pixels: Its pixels.
         clip: Whether perturbed images must stay in [0, 1].
         seed: Of the noise for smoothed models.
         draws: Draws of noise per gradient, for smoothed models.
@@ -34,6 +37,8 @@ class AttackSettings:
     steps: int = 40
     thresholds: Sequence[float] = ()
     vanish: int = 0
+    vanish_share: float = RegionQuery.vanish_share
+    vanish_classes: Sequence[int] = ()
     fabricate: Sequence[int] = ()
     fabricate_pixels: int = 200
     clip: bool = False
@@ -50,6 +55,7 @@ class AttackSettings:
         for name in self.attacks:
             if name not in ATTACKS:
                 raise ValueError(f"unknown attack {name!r}: choose from {', '.join(ATTACKS)}")
+        check_share(self.vanish_share, "vanish_share")
         if self.vanish < 0:
             raise ValueError(f"vanish must be at least 0, got {self.vanish}")
         for name in ("steps", "draws", "votes", "fabricate_pixels"):

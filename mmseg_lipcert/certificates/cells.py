@@ -69,11 +69,37 @@ def cell_label_counts(
     return counts.view(num_classes, *size)
 
 
+def native_cells(
+    logits: Tensor, shape: tuple[int, int], network_size: tuple[int, int], stride: int
+) -> tuple[Tensor, Tensor] | None:
+    """Logit row of each image row, and logit column of each image column.
+
+    Args:
+        logits: Native logits (K, h, w).
+        shape: Original size of the image.
+        network_size: Height and width of the image that entered the network.
+        stride: Rows of that image per row of logits.
+
+    Returns:
+        Indices (H,) and (W,); None where each pixel has a logit of its own.
+    """
+    rows, columns = (
+        cell_indices(original, resized, stride)
+        for original, resized in zip(shape, network_size, strict=True)
+    )
+    # Equal sizes are not enough: an image may be resized and its logits be padded back.
+    if all(
+        torch.equal(index, torch.arange(count))
+        for index, count in zip((rows, columns), logits.shape[1:], strict=True)
+    ):
+        return None
+    return rows, columns
+
+
 def native_target(
     logits: Tensor,
     target: Tensor,
-    network_size: tuple[int, int],
-    stride: int,
+    cells: tuple[Tensor, Tensor] | None,
     ignore_index: int = 255,
 ) -> Tensor:
     """Labels as certificates of native logits take them.
@@ -81,8 +107,7 @@ def native_target(
     Args:
         logits: Native logits (K, h, w).
         target: Labels (H, W) at the original size of the image.
-        network_size: Height and width of the image that entered the network.
-        stride: Rows of that image per row of logits.
+        cells: Of ``native_cells``.
         ignore_index: Label of the pixels that never count. Defaults to 255.
 
     Returns:
@@ -90,15 +115,7 @@ def native_target(
         each logit stands for, (classes, h, w).
     """
     target = target.to(logits.device)
-    size = (logits.shape[1], logits.shape[2])
-    rows, columns = (
-        cell_indices(original, resized, stride)
-        for original, resized in zip(target.shape, network_size, strict=True)
-    )
-    # Equal sizes are not enough: an image may be resized and its logits be padded back.
-    if all(
-        torch.equal(index, torch.arange(count))
-        for index, count in zip((rows, columns), size, strict=True)
-    ):
+    if cells is None:
         return target
-    return cell_label_counts(target, rows, columns, size, max(2, logits.shape[0]), ignore_index)
+    size = (logits.shape[1], logits.shape[2])
+    return cell_label_counts(target, *cells, size, max(2, logits.shape[0]), ignore_index)

@@ -9,7 +9,7 @@ import numpy as np
 from .iou import lowest_dataset_ratio
 from .metrics import CLASS_METRICS, MEAN_METRICS, Metric, defined_mean, shares
 from .records import ImageEntry
-from .region_summary import region_summary
+from .region_summary import object_figures, region_summary
 
 
 class _Totals:
@@ -125,7 +125,8 @@ def dataset_summary(entries: Sequence[ImageEntry]) -> dict[str, Any]:
         Figures are ``pixel_accuracy``, ``pixel_accuracy_lowest``, ``pixel_accuracy_dataset``,
         ``stability``, ``mIoU``, ``mAcc``, ``mDice``, ``mSpecificity`` and ``per_class``, a list of
         ``{"iou", "dice", "recall", "specificity"}``; undefined ones are NaN. ``lowest_image`` is
-        the ``image`` of an entry, or None if it has none.
+        the ``image`` of an entry, or None if it has none. Where there are classes whose objects
+        matter, ``detection`` and ``alarm_free`` of ``object_figures`` are among them.
 
     Raises:
         ValueError: Without entries, or when they do not agree.
@@ -145,10 +146,14 @@ def dataset_summary(entries: Sequence[ImageEntry]) -> dict[str, Any]:
                 "median": median,
             }
         )
+    regions = region_summary(entries)
     return {
         "images": len(entries),
-        "clean": totals.figures(),
-        "certified": [{"eps": e, **totals.figures(i)} for i, e in enumerate(entries[0]["eps"])],
+        "clean": {**totals.figures(), **object_figures(entries, regions)},
+        "certified": [
+            {"eps": e, **totals.figures(i), **object_figures(entries, regions, i)}
+            for i, e in enumerate(entries[0]["eps"])
+        ],
         "radius": radii,
         "curve": [
             {
@@ -157,5 +162,5 @@ def dataset_summary(entries: Sequence[ImageEntry]) -> dict[str, Any]:
             }
             for i, point in enumerate(entries[0]["curve"])
         ],
-        **region_summary(entries),
+        **regions,
     }

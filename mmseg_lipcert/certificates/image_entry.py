@@ -8,13 +8,16 @@ import numpy as np
 from torch import Tensor
 
 from .budget import radius_of, squared_budget
+from .cells import native_target
 from .frontier import attack_frontier, frontier_hull, prune_outward
 from .image_problem import ImageProblem, as_numbers
 from .knapsack import ShareProblem
 from .metrics import CLASS_METRICS, METRICS
+from .objects import false_alarms
+from .pixel_maps import PixelMaps
 from .records import ImageEntry
 from .region import RegionQuery
-from .regions import curve_radii, problem_fabrication, problem_regions
+from .regions import certified_regions, curve_radii
 from .validation import check_class_index, check_eps, check_lipschitz, check_share
 
 
@@ -48,22 +51,34 @@ def _class_entries(
 
 
 def _region_entries(
-    problem: ImageProblem, target: Tensor, bound: float, query: RegionQuery, ignore_index: int
+    maps: PixelMaps,
+    num_classes: int,
+    bound: float,
+    budgets: Sequence[float],
+    query: RegionQuery,
+    ignore_index: int,
 ) -> dict[str, Any]:
-    """What it takes to erase the objects of an image, and to invent pixels of some classes."""
-    regions, _ = problem_regions(
-        problem,
-        target,
+    """What it takes to erase the objects of an image, and to invent some of chosen classes."""
+    regions, _ = certified_regions(
+        maps,
         bound,
         share=query.vanish_share,
-        classes=[c for c in range(problem.num_classes) if c != ignore_index],
+        classes=[c for c in range(num_classes) if c != ignore_index],
         min_pixels=query.min_pixels,
     )
     fabrication = []
-    for c in query.fabricate_classes:
-        check_class_index(c, problem.num_classes, "fabricate_classes")
-        (radius,) = problem_fabrication(problem, c, [query.fabricate_pixels], bound)
-        fabrication.append({"class": c, "pixels": query.fabricate_pixels, "radius": radius})
+    for c in query.object_classes:
+        check_class_index(c, num_classes, "object_classes")
+        found = false_alarms(
+            maps,
+            c,
+            budgets,
+            bound,
+            pixels=query.fabricate_pixels,
+            distance=query.fabricate_distance,
+            ignore_index=ignore_index,
+        )
+        fabrication.append({"class": c, "pixels": query.fabricate_pixels, **found._asdict()})
     return {
         "regions": [
             {
@@ -91,6 +106,7 @@ def image_entry(
     thresholds: Sequence[float] = (),
     shares: Sequence[float] = (),
     regions: RegionQuery | None = None,
+    cells: tuple[Tensor, Tensor] | None = None,
     max_vertices: int = 64,
 ) -> ImageEntry:
     """All certificates of one image for all eps in one pass, as plain numbers and lists.
@@ -103,7 +119,8 @@ def image_entry(
 
     Args:
         logits: ``(K, H, W)``, or ``(1, H, W)`` for a binary head.
-        target: Labels ``(H, W)`` or label counts ``(classes, H, W)``.
+        target: Labels ``(H, W)`` or label counts ``(classes, H, W)``; labels of the image's own
+            size with ``cells``.
         eps: Norms of the perturbation, in [0, 1] pixel units.
         lipschitz: Joint Lipschitz bound of the map from image to logits (to features with
             ``classifier``).
@@ -113,8 +130,9 @@ def image_entry(
         thresholds: Pixel accuracies in (0, 1] whose radius is wanted.
         shares: Shares of the valid pixels in (0, 1] for the curve of radius against share changed.
         regions: What to certify about the connected components of the labels. They are defined on
-            label pixels: with label counts or ``weights``, where one logit pixel stands for
-            several of them and an object has no pixels of its own, there are none.
+            label pixels: label counts or ``weights`` do not say which these are, and give none.
+        cells: Logit row of each row of labels, and logit column of each column, where several
+            share a logit. Defaults to None: one each.
         max_vertices: Largest number of vertices kept per frontier, at least 2.
 
     Returns:
@@ -131,8 +149,9 @@ def image_entry(
         - ``curve``: per share, ``{"share", "radius"}``;
         - ``regions``: per component, ``{"class", "pixels", "box", "detected", "radius"}`` as in
           ``Region``; None without a query, with label counts and with ``weights``;
-        - ``fabrication``: per class of the query, ``{"class", "pixels", "radius"}``: the norm below
-          which fewer than so many pixels of the class can be invented; None as ``regions``.
+        - ``fabrication``: per class of ``object_classes``, ``{"class", "pixels", "alarms",
+          "invented", "radius"}`` as in ``FalseAlarms``, of objects of at least so many pixels;
+          ``invented`` is per eps; None as ``regions``.
 
     Raises:
         ValueError: On any input that cannot be certified, naming it.
@@ -141,6 +160,9 @@ def image_entry(
     thresholds = [check_share(t, "thresholds") for t in thresholds]
     if max_vertices < 2:
         raise ValueError(f"max_vertices must be at least 2, got {max_vertices}")
+    labels = target
+    if cells is not None:
+        target = native_target(logits, target, cells, ignore_index)
     problem = ImageProblem(
         logits, target, ignore_index=ignore_index, weights=weights, classifier=classifier
     )
@@ -154,8 +176,11 @@ def image_entry(
     ]
 
     region_entries: dict[str, Any] = {"regions": None, "fabrication": None}
-    if regions is not None and target.ndim == 2 and weights is None:
-        region_entries = _region_entries(problem, target, bound, regions, ignore_index)
+    if regions is not None and labels.ndim == 2 and weights is None:
+        maps = PixelMaps(problem, labels, cells)
+        region_entries = _region_entries(
+            maps, problem.num_classes, bound, budgets, regions, ignore_index
+        )
 
     entry = {
         "eps": norms,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .attack_group import AttackGroup
@@ -172,6 +173,12 @@ class ImageProblem:
         columns = self._logits.index_select(1, chosen[crowded])
         cost[crowded] = cone_distances(columns, class_index)
         return cost
+
+    def entry_map(self, class_index: int) -> np.ndarray:
+        """Entry costs ``(H, W)`` (float64, distances) of all logit pixels into a class."""
+        _, measure = self._entry(class_index)
+        costs = measure(torch.arange(self._label.numel(), device=self._label.device))
+        return costs.masked_fill(self._label == class_index, 0.0).cpu().numpy().reshape(self._shape)
 
     def pixel_maps(self) -> tuple[np.ndarray, np.ndarray]:
         """Predicted labels and flip costs (float64, distances) of all logit pixels, ``(H, W)``."""

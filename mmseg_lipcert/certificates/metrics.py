@@ -127,6 +127,8 @@ _TABLE = (
     Metric("mDice", "mDice", "mean", "mean Dice", of="dice"),
     Metric("mAcc", "mAcc", "mean", "mean recall", of="recall"),
     Metric("mSpecificity", "mSpecificity", "mean", shown=False, of="specificity"),
+    Metric("detection", "detected", "dataset", "objects that are detected"),
+    Metric("alarm_free", "no false alarm", "dataset", "images without false alarm"),
     Metric("pixel_accuracy_lowest", "worst image", "dataset", "pixel accuracy, worst image"),
     Metric("abstain", "abstain", "dataset", "abstain", highest=True),
     Metric("mIoU_published", "mIoU as published (no guarantee)", "dataset"),

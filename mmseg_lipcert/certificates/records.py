@@ -26,7 +26,10 @@ RegionRecord = TypedDict(
     "RegionRecord",
     {"class": int, "pixels": int, "box": list[int], "detected": bool, "radius": float},
 )
-FabricationRecord = TypedDict("FabricationRecord", {"class": int, "pixels": int, "radius": float})
+FabricationRecord = TypedDict(
+    "FabricationRecord",
+    {"class": int, "pixels": int, "alarms": int, "invented": list[int], "radius": float},
+)
 
 
 class ImageEntry(TypedDict):

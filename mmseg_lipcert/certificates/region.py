@@ -32,13 +32,15 @@ class Region:
 
 @dataclass(frozen=True)
 class RegionQuery:
-    """Which objects an entry certifies against vanishing, and which classes against invention.
+    """Which objects an entry certifies against vanishing and against being invented.
 
     Attributes:
         vanish_share: Share of a component's pixels, in (0, 1], whose loss counts as vanishing.
         min_pixels: Smaller components are left out.
-        fabricate_classes: Classes whose invention is certified.
-        fabricate_pixels: Number of new pixels that counts as an invention.
+        object_classes: Classes whose objects matter: their detection rate and their false alarms
+            are certified.
+        fabricate_pixels: Pixels of a component that is a false alarm; smaller ones are none.
+        fabricate_distance: Pixels around the labels of a class that are no false alarm of it.
 
     Raises:
         ValueError: If a value is out of range, naming it.
@@ -46,11 +48,16 @@ class RegionQuery:
 
     vanish_share: float = 0.9
     min_pixels: int = 50
-    fabricate_classes: Sequence[int] = ()
+    object_classes: Sequence[int] = ()
     fabricate_pixels: int = 200
+    fabricate_distance: int = 10
 
     def __post_init__(self) -> None:
         check_share(self.vanish_share, "vanish_share")
         for name in ("min_pixels", "fabricate_pixels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.fabricate_distance < 0:
+            raise ValueError(
+                f"fabricate_distance must be at least 0, got {self.fabricate_distance}"
+            )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .budget import prefix_sums, radius_of
 from .image_problem import ImageProblem
+from .pixel_maps import PixelMaps, cheapest_sum, shared_prices
 from .region import Region
 from .validation import (
     check_class_index,
@@ -60,20 +61,27 @@ def region_numbers(
     return renumbered[numbers], [owners[i - 1] for i in kept]
 
 
-def problem_regions(
-    problem: ImageProblem,
-    target: Tensor,
+def changed_pixels(share: float, pixels: int) -> int:
+    """How many of some pixels are at least a share of them.
+
+    Raises:
+        ValueError: If the share is not in (0, 1].
+    """
+    return math.ceil(check_share(share, "share") * pixels - _CEIL_SLACK)
+
+
+def certified_regions(
+    maps: PixelMaps,
     lipschitz: float,
     *,
     share: float,
     classes: Sequence[int],
     min_pixels: int,
 ) -> tuple[list[Region], np.ndarray]:
-    """``vanishing_regions`` of an image whose problem is built already.
+    """``vanishing_regions`` of an image whose pixels may share logits.
 
     Args:
-        problem: The image.
-        target: Its labels ``(H, W)``.
+        maps: The image.
         lipschitz: Joint Lipschitz bound.
         share: Share of a component's pixels whose loss counts as vanishing.
         classes: Classes whose components are certified.
@@ -82,19 +90,16 @@ def problem_regions(
     Returns:
         The regions and the map ``(H, W)`` of their numbers, 0 outside.
     """
-    prediction, costs = problem.pixel_maps()
-    labels = target.cpu().numpy()
-    numbers, owners = region_numbers(labels, classes, min_pixels)
+    numbers, owners = region_numbers(maps.labels, classes, min_pixels)
     sizes, boxes = np.bincount(numbers.ravel()), ndimage.find_objects(numbers)
-    detected = prediction == labels
+    detected = maps.prediction == maps.labels
     regions: list[Region] = []
     for number, (owner, box) in enumerate(zip(owners, boxes, strict=True), 1):
         pixels = int(sizes[number])
-        found = costs[box][(numbers[box] == number) & detected[box]]
-        missing = math.ceil(share * pixels - _CEIL_SLACK) - (pixels - len(found))
-        budget = 0.0
-        if missing > 0:
-            budget = np.square(np.partition(found, missing - 1)[:missing]).sum().item()
+        inside = (numbers[box] == number) & detected[box]
+        found = shared_prices(maps.flip[box][inside], maps.cell[box][inside])
+        missing = changed_pixels(share, pixels) - (pixels - len(found))
+        budget = cheapest_sum(found, missing)
         regions.append(
             Region(
                 number=number,
@@ -107,6 +112,32 @@ def problem_regions(
             )
         )
     return regions, numbers
+
+
+def change_radius(
+    maps: PixelMaps,
+    where: np.ndarray,
+    share: float,
+    lipschitz: float,
+    class_index: int | None = None,
+) -> float:
+    """Norm below which less than a share of some pixels changes its prediction, or becomes a class.
+
+    Args:
+        maps: The image.
+        where: Boolean ``(H, W)``: the pixels, at least one.
+        share: In (0, 1].
+        lipschitz: Joint Lipschitz bound.
+        class_index: The class that they are to become, those that are predicted as it already
+            included; None: any other than the predicted one.
+    """
+    count = changed_pixels(share, int(where.sum()))
+    costs = maps.flip
+    if class_index is not None:
+        done = where & (maps.prediction == class_index)
+        count, where, costs = count - int(done.sum()), where & ~done, maps.entry(class_index)
+    prices = shared_prices(costs[where], maps.cell[where])
+    return radius_of(cheapest_sum(prices, count), lipschitz)
 
 
 @torch.no_grad()
@@ -152,8 +183,8 @@ def vanishing_regions(
     wanted = range(problem.num_classes) if classes is None else classes
     wanted = [check_class_index(c, problem.num_classes, "vanishing_regions") for c in wanted]
     wanted = [c for c in wanted if c != ignore_index]
-    regions, numbers = problem_regions(
-        problem, target, bound, share=share, classes=wanted, min_pixels=min_pixels
+    regions, numbers = certified_regions(
+        PixelMaps(problem, target), bound, share=share, classes=wanted, min_pixels=min_pixels
     )
     return regions, torch.from_numpy(numbers)
 
@@ -203,26 +234,14 @@ def fabrication_radii(
             f"where must be a boolean map of shape {tuple(target.shape)}, "
             f"got {where.dtype} {tuple(where.shape)}"
         )
-    radii = problem_fabrication(problem, class_index, pixels, bound, where)
-    return torch.tensor(radii, dtype=torch.float64)
-
-
-def problem_fabrication(
-    problem: ImageProblem,
-    class_index: int,
-    pixels: Sequence[int],
-    lipschitz: float,
-    where: Tensor | None = None,
-) -> list[float]:
-    """``fabrication_radii`` of an image whose problem is built already."""
     for m in pixels:
         if m < 1:
             raise ValueError(f"pixels must be >= 1, got {m}")
     if not pixels:
-        return []
+        return torch.zeros(0, dtype=torch.float64)
     spent = prefix_sums(problem.cheapest_entries(class_index, max(pixels), where))
     budgets = [spent[m].item() if m < len(spent) else math.inf for m in pixels]
-    return [radius_of(budget, lipschitz) for budget in budgets]
+    return torch.tensor([radius_of(budget, bound) for budget in budgets], dtype=torch.float64)
 
 
 def curve_radii(problem: ImageProblem, lipschitz: float, shares: Sequence[float]) -> list[float]:

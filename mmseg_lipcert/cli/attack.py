@@ -25,6 +25,7 @@ from ..attacks import (
     AttackStore,
     attack_summary,
 )
+from ..certificates import RegionQuery
 from ..engine import check_dataset
 from ..engine.checks import file_digest, use_full_precision
 from ..engine.image_list import ImageList
@@ -89,14 +90,25 @@ def parse_args() -> argparse.Namespace:
         help="also look for the shortest perturbations that erase each image's K largest objects",
     )
     parser.add_argument(
+        "--vanish-share",
+        type=float,
+        default=RegionQuery.vanish_share,
+        metavar="SHARE",
+        help="share of its pixels whose loss makes an object vanish (0.9)",
+    )
+    parser.add_argument(
+        "--objects", nargs="+", default=[], metavar="CLASS", help="classes of these objects (all)"
+    )
+    parser.add_argument(
         "--fabricate",
         nargs="+",
         default=[],
         metavar="CLASS",
-        help="also look for the shortest perturbation that invents pixels of each of these classes",
+        help="also look for the shortest perturbation that invents an object of each of these "
+        "classes",
     )
     parser.add_argument(
-        "--fabricate-pixels", type=int, default=200, metavar="N", help="how many pixels (200)"
+        "--fabricate-pixels", type=int, default=200, metavar="N", help="its pixels (200)"
     )
     parser.add_argument(
         "--clip",
@@ -138,11 +150,11 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def class_index(name: str, classes: Sequence[str]) -> int:
+def class_index(name: str, classes: Sequence[str], flag: str) -> int:
     """Index of a class by its name."""
     if name not in classes:
         raise CommandLineError(
-            f"--fabricate: {name!r} is no class of the dataset, which has {', '.join(classes)}"
+            f"{flag}: {name!r} is no class of the dataset, which has {', '.join(classes)}"
         )
     return list(classes).index(name)
 
@@ -155,7 +167,9 @@ def read_settings(args: argparse.Namespace, classes: Sequence[str]) -> AttackSet
         steps=args.steps,
         thresholds=args.threshold,
         vanish=args.vanish,
-        fabricate=[class_index(name, classes) for name in args.fabricate],
+        vanish_share=args.vanish_share,
+        vanish_classes=[class_index(name, classes, "--objects") for name in args.objects],
+        fabricate=[class_index(name, classes, "--fabricate") for name in args.fabricate],
         fabricate_pixels=args.fabricate_pixels,
         clip=args.clip,
         seed=args.seed,

@@ -21,13 +21,14 @@ __all__ = ["add_certify_arguments", "refuse_certify_flags", "request_certificati
 
 # Flags that only make sense with --certify.
 _SETTING_FLAGS = (
-    *("eps", "sigma", "n0", "n", "draws_per_batch", "noise_at", "scale"),
+    *("eps", "objects", "vanish_share", "fabricate_pixels"),
+    *("sigma", "n0", "n", "draws_per_batch", "noise_at", "scale"),
     *("alpha", "tau", "correction", "k", "hierarchy", "shard", "denoiser"),
     *("autocast", "channels_last", "compile", "budget"),
 )
 _CERTIFY_FLAGS = (*_SETTING_FLAGS, "resume", "every", "limit")
 # Settings whose flag has another name.
-_FLAGS = dict(shard_draws="shard")
+_FLAGS = dict(shard_draws="shard", object_classes="objects")
 
 
 def add_certify_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +46,25 @@ def add_certify_arguments(parser: argparse.ArgumentParser) -> None:
     )
     certify.add_argument(
         "--eps", nargs="+", type=float, help="lipschitz: l2 norms of the attack, images in [0, 1]"
+    )
+    certify.add_argument(
+        "--objects",
+        nargs="+",
+        metavar="CLASS",
+        help="lipschitz: classes whose objects matter: certify that they stay detected and that "
+        "none is invented",
+    )
+    certify.add_argument(
+        "--vanish-share",
+        type=float,
+        metavar="SHARE",
+        help="lipschitz: share of its pixels whose loss makes an object vanish (0.9)",
+    )
+    certify.add_argument(
+        "--fabricate-pixels",
+        type=int,
+        metavar="N",
+        help="lipschitz: fewest connected pixels of a false alarm (200)",
     )
     certify.add_argument(
         "--sigma",
@@ -151,6 +171,7 @@ def request_certification(config: Config, args: argparse.Namespace) -> None:
         raise CommandLineError("--certify draws files, not windows: use --show-dir")
     method = automatic_method(config, args.denoiser) if args.certify == "auto" else args.certify
     settings = {name: getattr(args, name) for name in _SETTING_FLAGS}
+    settings["object_classes"] = settings.pop("objects")
     shard = settings.pop("shard")
     settings["shard_draws"] = None if shard is None else shard == "draws"
     given = [name for name, value in settings.items() if value is not None]

@@ -4,7 +4,7 @@ from .certificate_file import CERTIFICATE_SCHEMA, certificate_json, environment
 from .html_report import write_html_report
 from .lipschitz_certificate import build_lipschitz_certificate
 from .smoothing_certificate import build_smoothing_certificate
-from .tables import class_table, overview_table
+from .tables import class_table, object_table, overview_table
 
 __all__ = [
     "CERTIFICATE_SCHEMA",
@@ -13,6 +13,7 @@ __all__ = [
     "certificate_json",
     "class_table",
     "environment",
+    "object_table",
     "overview_table",
     "write_html_report",
 ]

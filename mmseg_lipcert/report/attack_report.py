@@ -116,7 +116,11 @@ def _minimal_rows(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _region_rows(lines: Sequence[dict[str, Any]], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Per kind and class: norms that erase an object or invent pixels, beside certified radii."""
+    """Per kind and class: norms that erase or invent an object, beside certified radii.
+
+    At every eps: how many objects (images) an attack of this norm was not found for, and for how
+    many of them there is none.
+    """
     groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for line in lines:
         for found in line["regions"]:
@@ -130,6 +134,16 @@ def _region_rows(lines: Sequence[dict[str, Any]], classes: Sequence[str]) -> lis
             "median_radius": float(np.median([one["radius"] for one in found]))
             if found[0]["radius"] is not None
             else math.nan,
+            "at_eps": [
+                {
+                    "eps": eps,
+                    "withstood": sum(one["norm"] > eps for one in found),
+                    "certified": None
+                    if found[0]["radius"] is None
+                    else sum(one["radius"] > eps for one in found),
+                }
+                for eps in lines[0]["eps"]
+            ],
         }
         for (kind, index), found in sorted(groups.items())
     ]

@@ -45,13 +45,22 @@ def attack_class_table(report: dict[str, Any]) -> str:
 
 
 def region_table(report: dict[str, Any]) -> str:
-    """Norms that erase objects or invent pixels of a class: found, and certified as too small."""
-    table = PrettyTable(["attack", "class", "count", "median norm found", "median radius"])
+    """Norms that erase or invent objects: found, and certified as too small.
+
+    At each eps: how many of the objects (for inventions: images) withstood the attack / are
+    certified.
+    """
+    norms = [significant(row["eps"]) for row in report["results"]]
+    heads = (f"withstood / certified {eps}" for eps in norms)
+    table = PrettyTable(["attack", "class", "count", "median norm found", "median radius", *heads])
     table.align = "r"
     for row in report["regions"]:
         medians = (row["median_norm"], row["median_radius"])
-        norms = ("-" if math.isnan(norm) else significant(norm) for norm in medians)
-        table.add_row([row["kind"], row["class"], row["count"], *norms])
+        cells = ["-" if math.isnan(norm) else significant(norm) for norm in medians]
+        for point in row["at_eps"]:
+            certified = "-" if point["certified"] is None else point["certified"]
+            cells.append(f"{point['withstood']} / {certified}")
+        table.add_row([row["kind"], row["class"], row["count"], *cells])
     return table.get_string()
 
 

@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 
-from ..utils.rounding import confidence, gray_levels, percent, significant
+from ..utils.rounding import confidence, gray_levels, mean_count, percent, significant
 from ..version import __version__
 from ..visualization import guarantee_svg
 from .certificate_file import CERTIFICATE_SCHEMA
 from .picture_files import data_uri, embedded, image_pictures
-from .tables import SHOWN_CLASS_METRICS, columns
+from .tables import SHOWN_CLASS_METRICS, columns, object_rows
 
 #: Name of the page in the folder of a certification.
 REPORT_NAME = "report.html"
@@ -86,12 +86,14 @@ def _page(certificate: dict[str, Any], folder: Path, digest: str) -> str:
     environment.filters |= dict(
         percent=percent,
         significant=significant,
+        mean_count=mean_count,
         gray_levels=gray_levels,
         at_eps="ε\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{}".format,
     )
     environment.globals |= dict(confidence=confidence, significant=significant)
     pictures = image_pictures(folder)
     curve = folder / "curve.png"
+    objects = folder / "objects.png"
     # A smoothed certificate's curve.png shows what the first figure shows.
     shows_more = certificate["lipschitz"] is not None and curve.is_file()
     return environment.get_template(_TEMPLATE.name).render(
@@ -102,6 +104,8 @@ def _page(certificate: dict[str, Any], folder: Path, digest: str) -> str:
         version=__version__,
         figure=data_uri("image/svg+xml", guarantee_svg(certificate)),
         curve=embedded(curve) if shows_more else None,
+        objects=object_rows(certificate),
+        objects_figure=embedded(objects) if shows_more and objects.is_file() else None,
         examples=[
             {**_link(path, folder), "content": embedded(path)} for path in pictures[:_EXAMPLES]
         ],

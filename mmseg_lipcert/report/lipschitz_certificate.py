@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..certificates import RegionQuery
 from .certificate_file import certificate_frame, named_classes
 
 
@@ -15,8 +16,7 @@ def build_lipschitz_certificate(
     classes: Sequence[str],
     model: dict[str, str],
     *,
-    vanish_share: float,
-    min_pixels: int,
+    query: RegionQuery,
     seed: int | None,
 ) -> dict[str, Any]:
     """Assemble a Lipschitz certificate as ``certificate.schema.json`` describes it.
@@ -28,8 +28,7 @@ def build_lipschitz_certificate(
             first image.
         classes: Class names.
         model: What was certified: type, config, checkpoint, digest of the weights.
-        vanish_share: Share of an object whose loss counted as vanishing.
-        min_pixels: Smaller objects were left out.
+        query: What was asked about objects.
         seed: Random seed of the run.
 
     Returns:
@@ -40,6 +39,21 @@ def build_lipschitz_certificate(
 
     def by_class(rows: list[dict] | None, **constants: float) -> list[dict] | None:
         return rows and [{**row, "class": classes[row["class"]], **constants} for row in rows]
+
+    norms = [row["eps"] for row in summary["certified"]]
+    regions = by_class(
+        summary["regions"], vanish_share=query.vanish_share, min_pixels=query.min_pixels
+    )
+    for row in regions or ():
+        row["certified"] = [
+            {"eps": eps, "detected": detected}
+            for eps, detected in zip(norms, row.pop("detected"), strict=True)
+        ]
+    fabrication = by_class(summary["fabrication"], distance=query.fabricate_distance)
+    for row in fabrication or ():
+        row["certified"] = [
+            {"eps": eps, **figures} for eps, figures in zip(norms, row["certified"], strict=True)
+        ]
 
     return {
         **certificate_frame("lipschitz", summary["images"], seed, entries, model),
@@ -53,6 +67,6 @@ def build_lipschitz_certificate(
         "certified": [named_classes(row, classes) for row in summary["certified"]],
         "radius": summary["radius"],
         "curve": summary["curve"],
-        "regions": by_class(summary["regions"], vanish_share=vanish_share, min_pixels=min_pixels),
-        "fabrication": by_class(summary["fabrication"]),
+        "regions": regions,
+        "fabrication": fabrication,
     }

@@ -8,7 +8,7 @@ from typing import Any
 from prettytable import PrettyTable
 
 from ..certificates.metrics import CLASS_METRICS, METRICS, Metric
-from ..utils.rounding import percent_cell, significant
+from ..utils.rounding import mean_count, percent_cell, significant
 
 #: Metrics of each class that tables show.
 SHOWN_CLASS_METRICS = tuple(metric for metric in CLASS_METRICS if metric.shown)
@@ -54,6 +54,51 @@ def class_table(certificate: dict[str, Any]) -> str:
         ]
         table.add_row([name, *values])
     return table.get_string()
+
+
+def object_table(certificate: dict[str, Any]) -> str:
+    """Detected objects and false alarms of the classes whose objects matter, clean and certified.
+
+    Detected objects are in percent; false alarms are how many an image has at most, on average.
+    """
+    table = PrettyTable(
+        ["class", "eps", "objects", "detected", "false alarms per image", "images without"],
+        align="r",
+    )
+    table.align["class"] = "l"
+    for row in object_rows(certificate):
+        share = row["detected"] / row["objects"] if row["objects"] else None
+        table.add_row(
+            [
+                row["class"],
+                "clean" if row["eps"] is None else significant(row["eps"]),
+                row["objects"],
+                percent_cell(share),
+                mean_count(row["false_alarms"]),
+                percent_cell(row["alarm_free"]),
+            ]
+        )
+    return table.get_string()
+
+
+def object_rows(certificate: dict[str, Any]) -> list[dict[str, Any]]:
+    """Per class whose objects matter, and without attack (``eps`` None) and per eps: figures."""
+    regions = {row["class"]: row for row in certificate["regions"] or ()}
+    rows = []
+    for alarms in certificate["fabrication"] or ():
+        if "clean" not in alarms:
+            continue  # of an earlier version, which certified no detection
+        found = regions[alarms["class"]]
+        clean = {"eps": None, "detected": found["count"] - found["erased_free"], **alarms["clean"]}
+        certified = [
+            {**kept, **invented}
+            for kept, invented in zip(found["certified"], alarms["certified"], strict=True)
+        ]
+        rows += [
+            {"class": alarms["class"], "objects": found["count"], **row}
+            for row in (clean, *certified)
+        ]
+    return rows
 
 
 def _results(certificate: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

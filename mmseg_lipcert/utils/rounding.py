@@ -49,6 +49,17 @@ def significant(value: float | str | None, digits: int = 4) -> str:
     return f"{number.normalize():f}"
 
 
+def mean_count(value: float | None) -> str:
+    """Write a mean number of false alarms, of which less is better: two decimals, rounded up.
+
+    Args:
+        value: Not negative; None or NaN are undefined.
+    """
+    if value is None or math.isnan(value):
+        return UNDEFINED
+    return str(_exact(value).quantize(Decimal("0.01"), ROUND_CEILING))
+
+
 def check_distinct(values: Sequence[float], what: str) -> None:
     """Require that no two radii are the same in the tables, whose columns and rows they name.
 

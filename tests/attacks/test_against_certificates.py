@@ -166,6 +166,8 @@ def test_settings_are_checked():
         AttackSettings([0.1], steps=0)
     with pytest.raises(ValueError, match="vanish must be at least 0, got -1"):
         AttackSettings([0.1], vanish=-1)
+    with pytest.raises(ValueError, match="vanish_share must be in .*got 1.5"):
+        AttackSettings([0.1], vanish_share=1.5)
     with pytest.raises(ValueError, match="fabricate_pixels must be at least 1, got 0"):
         AttackSettings([0.1], fabricate_pixels=0)
     with pytest.raises(ValueError, match="thresholds"):

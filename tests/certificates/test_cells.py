@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from mmseg_lipcert.certificates.cells import (
     cell_indices,
     cell_label_counts,
+    native_cells,
     native_target,
     repeat_labels,
 )
@@ -44,23 +45,31 @@ def test_foreign_labels_are_not_ignored_silently():
 
 def test_labels_are_counted_only_where_a_logit_stands_for_several():
     target = torch.tensor([[0, 1, 255], [2, 1, 1]])
-    assert native_target(torch.zeros(3, 2, 3), target, (2, 3), 1) is target
-    counts = native_target(torch.zeros(3, 1, 2), target, (2, 3), 2)
+
+    def counted(logits, labels=target, size=(2, 3), stride=2, **options):
+        cells = native_cells(logits, labels.shape, size, stride)
+        return native_target(logits, labels, cells, **options)
+
+    assert native_cells(torch.zeros(3, 2, 3), target.shape, (2, 3), 1) is None
+    assert counted(torch.zeros(3, 2, 3), stride=1) is target
+    counts = counted(torch.zeros(3, 1, 2))
     assert counts.tolist() == [[[1, 0]], [[2, 1]], [[1, 0]]]
     # One logit is two classes.
     binary = target.clamp_max(1)
-    assert native_target(torch.zeros(1, 1, 2), binary, (2, 3), 2).shape == (2, 1, 2)
+    assert counted(torch.zeros(1, 1, 2), binary).shape == (2, 1, 2)
     with pytest.raises(ValueError, match="255"):
-        native_target(torch.zeros(3, 1, 2), target, (2, 3), 2, ignore_index=2)
+        counted(torch.zeros(3, 1, 2), ignore_index=2)
 
 
 def test_equal_sizes_do_not_mean_that_each_label_has_its_logit():
     target = torch.arange(16).view(4, 4) % 3
-    counts = native_target(torch.zeros(3, 4, 4), target, (2, 2), 1)
+    cells = native_cells(torch.zeros(3, 4, 4), target.shape, (2, 2), 1)
+    counts = native_target(torch.zeros(3, 4, 4), target, cells)
     assert counts.shape == (3, 4, 4) and counts[:, 2:].sum() == counts[:, :, 2:].sum() == 0
     assert counts[:, 0, 0].sum() == 4
 
 
 def test_pixels_without_a_cell_are_refused():
     with pytest.raises(ValueError, match="the last pixel belongs to logit"):
-        native_target(torch.zeros(3, 1, 1), torch.zeros(4, 4, dtype=torch.long), (4, 4), 2)
+        cells = native_cells(torch.zeros(3, 1, 1), (4, 4), (4, 4), 2)
+        native_target(torch.zeros(3, 1, 1), torch.zeros(4, 4, dtype=torch.long), cells)

@@ -11,8 +11,11 @@ from mmseg_lipcert.certificates import (
     image_entry,
     vanishing_regions,
 )
+from mmseg_lipcert.certificates.objects import alarm_zone
 
-QUERY = RegionQuery(vanish_share=0.5, min_pixels=2, fabricate_classes=(2, 0), fabricate_pixels=3)
+QUERY = RegionQuery(
+    vanish_share=0.5, min_pixels=2, object_classes=(2, 0), fabricate_pixels=3, fabricate_distance=0
+)
 
 
 def image(seed):
@@ -42,22 +45,25 @@ def test_entry_holds_the_regions_and_inventions_of_the_image():
         }
         for region in regions
     ]
-    assert found["fabrication"] == [
-        {"class": c, "pixels": 3, "radius": fabrication_radii(logits, target, c, [3], 2.0).item()}
-        for c in (2, 0)
-    ]
+    for row, c in zip(found["fabrication"], (2, 0), strict=True):
+        far = torch.from_numpy(alarm_zone(target.numpy(), c, 0))
+        alone = fabrication_radii(logits, target, c, [1, 3], 2.0, where=far).tolist()
+        assert (row["class"], row["pixels"]) == (c, 3)
+        # Pixels that are there already may be what an object lacks.
+        assert alone[0] <= row["radius"] <= alone[1]
 
 
 def test_infinite_radius_survives_a_line_of_json():
     logits, target = torch.zeros(2, 1, 4), torch.zeros(1, 4, dtype=torch.long)
     logits[0] = 1.0
-    query = RegionQuery(min_pixels=1, fabricate_classes=(1,), fabricate_pixels=5)
+    query = RegionQuery(min_pixels=1, object_classes=(1,), fabricate_pixels=5)
     found = json.loads(json.dumps(image_entry(logits, target, 0.1, 1.0, regions=query)))
-    assert found["fabrication"] == [{"class": 1, "pixels": 5, "radius": math.inf}]
-    summary = dataset_summary([found])["fabrication"]
-    assert summary == [
-        {"class": 1, "pixels": 5, "median_radius": math.inf, "smallest_radius": math.inf}
+    assert found["fabrication"] == [
+        {"class": 1, "pixels": 5, "alarms": 0, "invented": [0], "radius": math.inf}
     ]
+    (row,) = dataset_summary([found])["fabrication"]
+    assert row["median_radius"] == row["smallest_radius"] == math.inf
+    assert row["certified"] == [row["clean"]] == [{"false_alarms": 0.0, "alarm_free": 1.0}]
 
 
 def test_summary_pools_the_objects_of_all_images():
@@ -93,6 +99,6 @@ def test_summary_has_none_unless_every_image_has():
 
 
 def test_unknown_class_of_fabrication_is_named():
-    query = RegionQuery(fabricate_classes=(7,))
+    query = RegionQuery(object_classes=(7,))
     with pytest.raises(ValueError, match="class_index must be in .*got 7"):
         image_entry(*image(0), [0.1], 2.0, regions=query)

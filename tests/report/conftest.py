@@ -25,6 +25,7 @@ MODEL.update(weights_sha256="0af3", data_sha256="93c1")
 DENOISER = dict(denoiser="DiffusersDenoiser", denoiser_sha256="6d1e")
 AUDIT = dict(bound=1.5, lower_bound=0.7, preprocessing=1.5, network=1.0)
 SETTINGS = SmoothingSettings(0.25, 10, 100, 0.001, (0.6, 0.75))
+QUERY = RegionQuery(min_pixels=2, object_classes=(1,), fabricate_pixels=2, fabricate_distance=0)
 TIMES = dict(seconds_forward=2.0, seconds_certificate=1.0, resized=False)
 
 
@@ -38,9 +39,8 @@ def lipschitz_entry(seed, labeled):
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(3, 9, 9, generator=generator)
     target = labels(generator, labeled)
-    query = RegionQuery(min_pixels=2, fabricate_classes=(1,), fabricate_pixels=10)
     found = image_entry(
-        logits, target, [0.1, 0.3], 1.5, thresholds=[0.3], shares=[0.1, 0.5], regions=query
+        logits, target, [0.1, 0.3], 1.5, thresholds=[0.3], shares=[0.1, 0.5], regions=QUERY
     )
     return {**found, **TIMES, "image": f"scene_{seed}"}
 
@@ -68,7 +68,7 @@ def write_certificate(tmp_path):
             entries = [lipschitz_entry(seed, labeled) for seed in range(images)]
             certificate = build_lipschitz_certificate(
                 dataset_summary(entries), entries, {**AUDIT, **changes}, classes, model,
-                vanish_share=0.9, min_pixels=2, seed=None,
+                query=QUERY, seed=None,
             )  # fmt: skip
         else:
             settings = replace(SETTINGS, **changes)

@@ -103,7 +103,9 @@ def test_region_table_shows_medians_per_class():
     assert "vanish" in table
     assert f"| {significant(2.0)} |" in " ".join(table.split())
     assert f"| {significant(1.2)} |" in " ".join(table.split())
-    assert "- |" in region_table(report([line("a", 1, certified=False)]))
+    assert "| 2 / 2 | 1 / 0 |" in " ".join(table.split())
+    alone = region_table(report([line("a", 1, certified=False)]))
+    assert "- |" in alone and "1 / -" in alone
 
 
 def test_minimal_table_shows_what_was_found():

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import math
 import re
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 from mmseg_lipcert.certificates.smoothing import ClassHierarchy
 from mmseg_lipcert.report import write_html_report
+from mmseg_lipcert.report.tables import object_rows
 
 from .page import Page
 
@@ -69,6 +71,8 @@ def test_results_are_those_of_the_certificate(method, write_certificate):
         if "abstain" in row:
             check_share(cells[-1], row["abstain"], up=True)
         if method == "lipschitz":
+            check_share(cells[-3], row["detection"])
+            check_share(cells[-2], row["alarm_free"])
             check_share(cells[-1], row["pixel_accuracy_lowest"])
             assert row["lowest_image"] in page.text
         if "eps" in row:
@@ -119,6 +123,22 @@ def test_radii_and_objects_are_those_of_the_certificate(write_certificate):
     counts = [[int(cell) for cell in row[1:3]] for row in page.table("object vanish")[1:]]
     assert counts == [[row["count"], row["erased_free"]] for row in certificate["regions"]]
     assert "the labels of one class with at least 2 pixels. It has" in page.text
+
+
+def test_detected_objects_and_false_alarms_are_those_of_the_certificate(write_certificate):
+    page, certificate = render(write_certificate("lipschitz"))
+    rows = page.table("Objects that are detected")[1:]
+    expected = object_rows(certificate)
+    assert [row["eps"] for row in expected] == [None, 0.1, 0.3]
+    for cells, row in zip(rows, expected, strict=True):
+        assert cells[0] == row["class"] and int(cells[2]) == row["objects"] > 0
+        check_share(cells[3], row["detected"] / row["objects"])
+        assert float(cells[4]) == math.ceil(100 * row["false_alarms"]) / 100
+        check_share(cells[5], row["alarm_free"])
+    assert expected[0]["detected"] >= expected[2]["detected"]
+    assert expected[0]["false_alarms"] < expected[2]["false_alarms"]
+    assert "of at least 2 pixels, of the labeled pixels" in page.text
+    assert "images without false alarm" in page.text
 
 
 def test_it_says_where_the_bound_comes_from(write_certificate):
@@ -320,7 +340,7 @@ def test_parts_that_a_certificate_may_lack(write_certificate):
     certificate.update(radius=[], curve=[], regions=None, fabrication=None)
     path.write_text(json.dumps(certificate))
     page, _ = render(folder)
-    assert len(full.tables) == 7 and len(page.tables) == 3
+    assert len(full.tables) == 8 and len(page.tables) == 3
     assert "Objects" not in page.text and "How large a perturbation must be" not in page.text
 
 

@@ -13,6 +13,7 @@ from mmseg_lipcert.report import CERTIFICATE_SCHEMA, build_lipschitz_certificate
 CLASSES = ("road", "car", "sky")
 MODEL = dict(type="LipEncoderDecoder", config="a.py", checkpoint="a.pth", weights_sha256="0")
 AUDIT = dict(bound=1.5, lower_bound=0.7, preprocessing=1.5, network=1.0)
+QUERY = RegionQuery(min_pixels=2, object_classes=(1,), fabricate_pixels=80)
 
 
 def entry(seed, lipschitz, counts=False):
@@ -21,9 +22,8 @@ def entry(seed, lipschitz, counts=False):
     target = torch.randint(0, 2, (9, 9), generator=generator)
     if counts:
         target = torch.nn.functional.one_hot(target, 3).permute(2, 0, 1)
-    query = RegionQuery(min_pixels=2, fabricate_classes=(1,), fabricate_pixels=80)
     found = image_entry(
-        logits, target, [0.1], lipschitz, thresholds=[0.5], shares=[0.1], regions=query
+        logits, target, [0.1], lipschitz, thresholds=[0.5], shares=[0.1], regions=QUERY
     )
     times = {"seconds_forward": 2.0 + seed, "seconds_certificate": 1.0}
     return {**found, **times, "resized": seed > 0}
@@ -32,7 +32,7 @@ def entry(seed, lipschitz, counts=False):
 def build(entries):
     certificate = build_lipschitz_certificate(
         dataset_summary(entries), entries, AUDIT, CLASSES, MODEL,
-        vanish_share=0.9, min_pixels=2, seed=None,
+        query=QUERY, seed=None,
     )  # fmt: skip
     written = json.loads(certificate_json(certificate))
     jsonschema.validate(written, json.loads(CERTIFICATE_SCHEMA.read_text()))
@@ -58,9 +58,13 @@ def test_classes_have_their_names_and_infinity_is_a_string():
     assert found["regions"][0]["count"] > 0 and found["regions"][0]["vanish_share"] == 0.9
     assert all(row["min_pixels"] == 2 for row in found["regions"])
     assert found["regions"][2]["count"] == 0 and found["regions"][2]["median_radius"] is None
-    assert found["fabrication"] == [
-        {"class": "car", "pixels": 80, "median_radius": "inf", "smallest_radius": "inf"}
-    ]
+    (row,) = found["fabrication"]
+    assert (row["class"], row["pixels"], row["distance"]) == ("car", 80, 10)
+    assert row["median_radius"] == row["smallest_radius"] == "inf"
+    assert row["clean"] == {"false_alarms": 0.0, "alarm_free": 1.0}
+    assert row["certified"] == [{"eps": 0.1, **row["clean"]}]
+    assert [list(row["certified"][0]) for row in found["regions"]] == [["eps", "detected"]] * 3
+    assert 0 <= found["certified"][0]["detection"] <= found["clean"]["detection"] <= 1
     assert found["curve"][0]["share"] == 0.1 and found["curve"][0]["radius"] > 0
 
 

@@ -230,14 +230,19 @@ def test_denoiser_is_refused(project, tmp_path, attack_tool):
 
 
 def test_regions_are_attacked_beside_their_radii(project, tmp_path, attack_tool):
-    options = ["--vanish", 1, "--fabricate", "car", "--fabricate-pixels", 3, "--limit", 2]
+    options = ["--vanish", 1, "--vanish-share", 0.5, "--objects", "road"]
+    options += ["--fabricate", "car", "--fabricate-pixels", 3, "--limit", 2]
     command = [project.config, project.checkpoint, *FAST[:5], "--steps", 2, *options]
     assert attack_tool(*command, "--out", tmp_path / "out") == 0
     result = report(tmp_path / "out")
     jsonschema.validate(result, json.loads(ATTACK_SCHEMA.read_text()))
     (fabricated,) = (row for row in result["regions"] if row["kind"] == "fabricate")
     assert (fabricated["class"], fabricated["count"]) == ("car", 2)
-    assert sum(row["count"] for row in result["regions"] if row["kind"] == "vanish") == 2
+    (erased,) = (row for row in result["regions"] if row["kind"] == "vanish")
+    assert (erased["class"], erased["count"]) == ("road", 2)
+    for row in result["regions"]:
+        assert [point["eps"] for point in row["at_eps"]] == [0.1, 0.5]
+        assert all(point["certified"] <= point["withstood"] for point in row["at_eps"])
     with pytest.raises(CommandLineError, match="--fabricate: 'boat' is no class"):
         attack_tool(*command[:-6], "--fabricate", "boat")
 

@@ -139,7 +139,7 @@ def test_objects_are_certified(finished, project):
 def test_invention_of_chosen_classes(project, tmp_path, test_tool):
     metric = dict(type="LipschitzCertificateMetric", fabricate_pixels=3, _delete_=True)
     for name in ("car", "boat"):
-        evaluator = {**metric, "fabricate_classes": [name]}
+        evaluator = {**metric, "object_classes": [name]}
         config = f"_base_ = {str(project.config)!r}\ntest_evaluator = {evaluator}\n"
         (tmp_path / f"{name}.py").write_text(config)
     arguments = [project.checkpoint, "--certify", "--limit", 1, "--out"]
@@ -148,6 +148,26 @@ def test_invention_of_chosen_classes(project, tmp_path, test_tool):
     assert (row["class"], row["pixels"]) == ("car", 3) and row["median_radius"] >= 0
     with pytest.raises(CommandLineError, match="'boat' is no class of the dataset"):
         test_tool(tmp_path / "boat.py", *arguments, tmp_path / "p")
+
+
+def test_objects_that_matter_are_the_headline(project, tmp_path, test_tool, capsys):
+    options = ["--objects", "road", "car", "--vanish-share", 0.5, "--fabricate-pixels", 30]
+    arguments = [project.config, project.checkpoint, "--certify", "--limit", 1, *options]
+    test_tool(*arguments, "--out", tmp_path / "o")
+    printed = capsys.readouterr()
+    printed = printed.out + printed.err
+    assert "false alarms per image" in printed and "| detected | no false alarm |" in printed
+    found = certificate(tmp_path / "o")
+    road, car = found["fabrication"]
+    assert (road["class"], road["pixels"], car["class"]) == ("road", 30, "car")
+    assert all(row["vanish_share"] == 0.5 for row in found["regions"])
+    figures = [found["clean"], *found["certified"]]
+    for name in ("detection", "alarm_free"):
+        values = [row[name] for row in figures]
+        assert values == sorted(values, reverse=True) and values[0] is not None
+    assert cv2.imread(str(tmp_path / "o" / "objects.png")).std() > 5
+    with pytest.raises(CommandLineError, match="--objects cannot go with --certify smoothing"):
+        test_tool(*arguments[:2], "--certify", "smoothing", *options[:3], "--out", tmp_path / "p")
     assert not (tmp_path / "p").exists()
 
 

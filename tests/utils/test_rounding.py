@@ -8,6 +8,7 @@ from mmseg_lipcert.utils.rounding import (
     check_distinct,
     confidence,
     gray_levels,
+    mean_count,
     percent,
     significant,
 )
@@ -82,3 +83,8 @@ def test_radii_that_tables_cannot_tell_apart_are_named():
         check_distinct([0.1, 0.2, 0.10001], "eps")
     with pytest.raises(ValueError, match="eps: 0.1 and 0.1 are both"):
         check_distinct([0.1, 0.1], "eps")
+
+
+def test_mean_counts_are_rounded_up_and_may_be_undefined():
+    assert [mean_count(v) for v in (0.0, 1.5, 0.101, 2 / 3)] == ["0.00", "1.50", "0.11", "0.67"]
+    assert mean_count(None) == mean_count(math.nan) == "–"

@@ -12,9 +12,11 @@ class FabricationObjective(QuotaObjective):
 
     Args:
         where: Boolean masks (N, H, W) of the pixels that count: a part of the image without
-            ignored pixels, and without pixels that are the class or are predicted as it.
+            ignored pixels and pixels of the class. With ``certificates.fabrication_radii`` it is to
+            be without pixels that are predicted as the class; with ``invention_site`` it is the
+            object to be invented, such pixels included.
         class_index: The class to be invented.
-        pixels: Number of new pixels wanted, as in ``certificates.fabrication_radii``.
+        pixels: Number of pixels of the class that are wanted there.
 
     Raises:
         ValueError: If the number of pixels is below 1.

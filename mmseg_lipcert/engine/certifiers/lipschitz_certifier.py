@@ -18,7 +18,7 @@ from ...evaluation.metrics import LipschitzCertificateMetric, is_resized
 from ...lipschitz import require_unchanged
 from ...models.segmentors import preprocessor_smallest_gain
 from ...report import build_lipschitz_certificate
-from ...visualization import save_curve_figure, save_region_figure
+from ...visualization import save_curve_figure, save_object_figure, save_region_figure
 from ..certification_error import CertificationError
 from ..checks import check_lipschitz_model, use_full_precision
 from .certifier import Certifier
@@ -33,7 +33,7 @@ class LipschitzCertifier(Certifier):
     """
 
     metric_type = LipschitzCertificateMetric
-    metric_settings = ("eps",)
+    metric_settings = ("eps", "object_classes", "vanish_share", "fabricate_pixels")
     exact = True
     method = "lipschitz"
     headline = "Guaranteed under any l2 perturbation of norm eps (images in [0, 1])"
@@ -59,8 +59,9 @@ class LipschitzCertifier(Certifier):
             "shares": metric.shares,
             "vanish_share": query.vanish_share,
             "min_region_pixels": query.min_pixels,
-            "fabricate_classes": list(query.fabricate_classes),
+            "object_classes": list(query.object_classes),
             "fabricate_pixels": query.fabricate_pixels,
+            "fabricate_distance": query.fabricate_distance,
         }
 
     def with_eps(self, eps: float | Sequence[float] | None) -> LipschitzCertifier:
@@ -190,13 +191,28 @@ class LipschitzCertifier(Certifier):
             audit,
             self.metric.dataset_meta["classes"],
             model,
-            vanish_share=query.vanish_share,
-            min_pixels=query.min_pixels,
+            query=query,
             seed=seed,
         )
 
     def draw_summary(
         self, path: Path, entries: Sequence[dict[str, Any]], certificate: dict[str, Any]
     ) -> None:
-        """Draw the curve of radius against share changed."""
+        """Draw the curve of radius against share changed, and of the objects that matter."""
         save_curve_figure(path, [entry["curve"] for entry in entries], certificate["curve"])
+        query, classes = self.metric.region_query, self.metric.dataset_meta["classes"]
+        if query.object_classes and certificate["fabrication"]:
+            objects, images = (
+                {
+                    classes[c]: [
+                        row["radius"]
+                        for entry in entries
+                        for row in entry[part]
+                        if row["class"] == c
+                    ]
+                    for c in query.object_classes
+                }
+                for part in ("regions", "fabrication")
+            )
+            eps = [row["eps"] for row in certificate["certified"]]
+            save_object_figure(path.with_name("objects.png"), objects, images, eps)

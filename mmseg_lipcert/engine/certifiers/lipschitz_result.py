@@ -4,10 +4,15 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
+import torch
 
 from ...certificates import flip_costs, robustness_radius, worst_case
 from ...certificates.budget import squared_budget
-from ...certificates.cells import cell_indices, native_target, repeat_labels
+from ...certificates.cells import cell_indices, native_cells, native_target, repeat_labels
+from ...certificates.image_problem import ImageProblem
+from ...certificates.pixel_maps import PixelMaps
+from ...certificates.regions import change_radius
+from ...certificates.validation import check_class_index
 from ...utils.rounding import percent, significant
 from .certified_result import CertifiedResult
 
@@ -99,14 +104,40 @@ class LipschitzResult(CertifiedResult):
             **self._problem(metric), threshold=threshold, class_index=class_index
         )
 
+    def change_radius(
+        self, where: np.ndarray, share: float = 1.0, class_index: int | None = None
+    ) -> float:
+        """Norm below which no perturbation gives some pixels other predictions; needs no labels.
+
+        Args:
+            where: Boolean (H, W): the pixels, at least one.
+            share: Share of them, in (0, 1], that is to change. Defaults to 1.
+            class_index: The class that they are to become. Defaults to None: any other than they
+                are predicted as.
+        """
+        meta, logits = self.sample.metainfo, self.sample.seg_logits.data
+        labels = torch.from_numpy(self.labels.astype(np.int64))
+        cells = native_cells(logits, labels.shape, meta["img_shape"][:2], meta["logit_stride"])
+        # No prediction is ignored.
+        problem = ImageProblem(
+            logits,
+            native_target(logits, labels, cells, -1),
+            ignore_index=-1,
+            classifier=meta.get("classifier"),
+        )
+        maps = PixelMaps(problem, labels, cells)
+        if class_index is not None:
+            check_class_index(class_index, problem.num_classes, "change_radius")
+        return change_radius(maps, where, share, self.bound, class_index)
+
     def _problem(self, metric: str) -> dict:
         sample, ignore_index = self._labeled_sample(metric), self.metric.ignore_index
         logits, meta = sample.seg_logits.data, sample.metainfo
         labels = sample.gt_sem_seg.data[0]
-        size, stride = meta["img_shape"][:2], meta["logit_stride"]
+        cells = native_cells(logits, labels.shape, meta["img_shape"][:2], meta["logit_stride"])
         return dict(
             logits=logits,
-            target=native_target(logits, labels, size, stride, ignore_index),
+            target=native_target(logits, labels, cells, ignore_index),
             metric=metric,
             lipschitz=self.bound,
             ignore_index=ignore_index,

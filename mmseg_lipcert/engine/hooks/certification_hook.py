@@ -18,7 +18,13 @@ from torch import nn
 from torch.utils.data import SequentialSampler
 
 from ...evaluation.metrics import CertificateMetric
-from ...report import certificate_json, class_table, overview_table, write_html_report
+from ...report import (
+    certificate_json,
+    class_table,
+    object_table,
+    overview_table,
+    write_html_report,
+)
 from ...utils.failures import describe
 from ...utils.user_error import UserError
 from ..certificate_store import CertificateStore
@@ -260,6 +266,8 @@ class CertificationHook(Hook):
             f"{certifier.headline}, in percent (rows without a norm are measured)\n"
             + overview_table(certificate)
         )
+        if certificate["fabrication"]:
+            runner.logger.info("Objects, guaranteed\n" + object_table(certificate))
         curve = self.store.folder / "curve.png"
         certifier.draw_summary(curve, entries, certificate)
         runner.logger.info(f"Certificate written to {path}, its curve to {curve}")

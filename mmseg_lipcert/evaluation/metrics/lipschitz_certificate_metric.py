@@ -9,7 +9,7 @@ import torch
 from mmseg.registry import METRICS
 
 from ...certificates import RegionQuery, dataset_summary, image_entry
-from ...certificates.cells import native_target
+from ...certificates.cells import native_cells
 from ...certificates.validation import check_eps, check_share
 from ...utils.rounding import check_distinct, percent, significant
 from .certificate_metric import CertificateMetric
@@ -38,9 +38,11 @@ class LipschitzCertificateMetric(CertificateMetric):
         vanish_share: Share of the pixels of an object (a connected component of the labels) whose
             loss counts as vanishing. Defaults to 0.9.
         min_region_pixels: Smaller objects are left out. Defaults to 50.
-        fabricate_classes: Classes, by name or index, whose invention is certified. None by default:
-            each costs another pass over the logits.
-        fabricate_pixels: New pixels of a class that count as an invention. Defaults to 200.
+        object_classes: Classes, by name or index, whose objects matter: detection rate and false
+            alarms are certified. None by default: each costs another pass over the logits.
+        fabricate_pixels: Fewest pixels of a false alarm. Defaults to 200.
+        fabricate_distance: Pixels around the labels of a class that are no false alarm of it.
+            Defaults to 10.
         ignore_index: Label of ignored pixels. Defaults to 255.
         collect_device: ``'cpu'`` or ``'gpu'``. Defaults to ``'cpu'``.
         prefix: Prefix of the metric names. Defaults to ``'certified'``.
@@ -57,8 +59,9 @@ class LipschitzCertificateMetric(CertificateMetric):
         shares: Sequence[float] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
         vanish_share: float = 0.9,
         min_region_pixels: int = 50,
-        fabricate_classes: Sequence[str | int] = (),
+        object_classes: Sequence[str | int] = (),
         fabricate_pixels: int = 200,
+        fabricate_distance: int = 10,
         ignore_index: int = 255,
         collect_device: str = "cpu",
         prefix: str | None = None,
@@ -68,9 +71,12 @@ class LipschitzCertificateMetric(CertificateMetric):
         check_distinct(self.eps, "eps")
         self.thresholds = list(thresholds)
         self.shares = [check_share(share, "shares") for share in shares]
-        self.fabricate_classes = list(fabricate_classes)
+        self.object_classes = list(object_classes)
         self._regions = RegionQuery(
-            vanish_share, min_region_pixels, fabricate_pixels=fabricate_pixels
+            vanish_share,
+            min_region_pixels,
+            fabricate_pixels=fabricate_pixels,
+            fabricate_distance=fabricate_distance,
         )
 
     def certify(self, sample: dict[str, Any]) -> dict[str, Any]:
@@ -141,13 +147,11 @@ class LipschitzCertificateMetric(CertificateMetric):
             classifier: Weights (K, C) of an unconstrained last 1x1 layer.
 
         Returns:
-            The entry of :func:`mmseg_lipcert.certificates.image_entry`. Its ``regions`` and
-            ``fabrication`` are None when logits and labels differ in size: an object is a set of
-            label pixels, which then share their logits with pixels outside of it.
+            The entry of :func:`mmseg_lipcert.certificates.image_entry`.
         """
         return image_entry(
             logits,
-            native_target(logits, target, network_size[:2], stride, self.ignore_index),
+            target,
             self.eps,
             lipschitz,
             thresholds=self.thresholds,
@@ -155,6 +159,7 @@ class LipschitzCertificateMetric(CertificateMetric):
             regions=self.region_query,
             ignore_index=self.ignore_index,
             classifier=classifier,
+            cells=native_cells(logits, tuple(target.shape), network_size[:2], stride),
         )
 
     @property
@@ -162,11 +167,11 @@ class LipschitzCertificateMetric(CertificateMetric):
         """What is certified about regions; it needs the dataset's classes if any is named.
 
         Raises:
-            ValueError: If a class of ``fabricate_classes`` is not one of the dataset's.
+            ValueError: If a class of ``object_classes`` is not one of the dataset's.
         """
         return replace(
             self._regions,
-            fabricate_classes=[self._class_index(name) for name in self.fabricate_classes],
+            object_classes=[self._class_index(name) for name in self.object_classes],
         )
 
     def _class_index(self, name: str | int) -> int:
@@ -176,6 +181,6 @@ class LipschitzCertificateMetric(CertificateMetric):
         if isinstance(name, int) and (not classes or 0 <= name < len(classes)):
             return name
         raise ValueError(
-            f"fabricate_classes: {name!r} is no class of the dataset, which has "
+            f"object_classes: {name!r} is no class of the dataset, which has "
             f"{len(classes)}: {', '.join(classes)}"
         )

@@ -40,8 +40,9 @@ def certifier(model=None, **options):
         dict(shares=[0.3]),
         dict(vanish_share=0.5),
         dict(min_region_pixels=7),
-        dict(fabricate_classes=["car"]),
+        dict(object_classes=["car"]),
         dict(fabricate_pixels=9),
+        dict(fabricate_distance=2),
     ],
 )
 def test_whatever_decides_the_numbers_is_a_setting(change):
@@ -50,7 +51,7 @@ def test_whatever_decides_the_numbers_is_a_setting(change):
 
 
 def test_a_class_has_one_setting_by_name_and_by_index():
-    by_name, by_index = (certifier(fabricate_classes=[c]).settings() for c in ("car", 1))
+    by_name, by_index = (certifier(object_classes=[c]).settings() for c in ("car", 1))
     assert by_name == by_index
 
 

@@ -5,7 +5,7 @@ import torch
 
 from mmseg_lipcert.certificates import (
     change_curve,
-    fabrication_radii,
+    image_entry,
     vanishing_regions,
     worst_case,
 )
@@ -102,7 +102,7 @@ def test_regions_inventions_and_curve_are_those_of_the_certificates():
         shares=[0.1, 0.3],
         vanish_share=0.6,
         min_region_pixels=4,
-        fabricate_classes=["car", 0],
+        object_classes=["car", 0],
         fabricate_pixels=5,
     )
     metric.dataset_meta = dict(classes=("road", "sky", "car", "bus"))
@@ -113,9 +113,9 @@ def test_regions_inventions_and_curve_are_those_of_the_certificates():
     assert [(r["class"], r["radius"]) for r in entry["regions"]] == [
         (region.class_index, region.radius) for region in regions
     ]
-    for row, c in zip(entry["fabrication"], (2, 0), strict=True):
-        radius = fabrication_radii(logits, target, c, [5], 1.5).item()
-        assert row == {"class": c, "pixels": 5, "radius": radius}
+    expected = image_entry(logits, target, EPS, 1.5, regions=metric.region_query)
+    assert entry["fabrication"] == expected["fabrication"]
+    assert [(row["class"], row["pixels"]) for row in entry["fabrication"]] == [(2, 5), (0, 5)]
     assert [point["radius"] for point in entry["curve"]] == pytest.approx(
         change_curve(logits, target, 1.5, [0.1, 0.3]).tolist()
     )
@@ -127,10 +127,17 @@ def test_nothing_is_invented_unless_asked_and_small_regions_are_left_out():
     assert metric.results[0]["regions"] == [] and metric.results[0]["fabrication"] == []
 
 
-def test_no_regions_where_logits_are_coarser_than_labels():
-    metric = LipschitzCertificateMetric(eps=EPS)
-    entry = metric.calculate(torch.randn(3, 4, 4), torch.zeros(8, 8).long(), 1.0, (8, 8), stride=2)
-    assert entry["regions"] is None and entry["fabrication"] is None
+def test_regions_where_logits_are_coarser_than_labels_are_those_of_the_pixels():
+    metric = LipschitzCertificateMetric(eps=EPS, vanish_share=1.0, object_classes=[1])
+    logits, target = torch.randn(3, 10, 10), torch.zeros(20, 20).long()
+    target[:8] = 1
+    entry = metric.calculate(logits, target, 1.5, (20, 20), stride=2)
+    fine = target[::2, ::2]
+    regions, _ = vanishing_regions(logits, fine, 1.5, share=1.0, classes=[0, 1])
+    assert [r["pixels"] for r in entry["regions"]] == [4 * r.pixels for r in regions]
+    assert [r["radius"] for r in entry["regions"]] == pytest.approx([r.radius for r in regions])
+    (found,) = entry["fabrication"]
+    assert found["class"] == 1 and found["radius"] > 0
 
 
 def test_margins_of_a_free_classifier_are_measured_in_its_features():
@@ -153,7 +160,7 @@ def test_margins_of_a_free_classifier_are_measured_in_its_features():
 
 @pytest.mark.parametrize("name", ["boat", 9])
 def test_unknown_class_is_named(name):
-    metric = LipschitzCertificateMetric(fabricate_classes=[name])
+    metric = LipschitzCertificateMetric(object_classes=[name])
     metric.dataset_meta = dict(classes=("road", "sky", "car", "bus"))
     with pytest.raises(ValueError, match=f"{name!r} is no class of the dataset.*road, sky"):
         metric.process({}, [prediction("a", 0)])
@@ -161,7 +168,13 @@ def test_unknown_class_is_named(name):
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("shares", [0.0]), ("vanish_share", 1.5), ("min_region_pixels", 0), ("fabricate_pixels", 0)],
+    [
+        ("shares", [0.0]),
+        ("vanish_share", 1.5),
+        ("min_region_pixels", 0),
+        ("fabricate_pixels", 0),
+        ("fabricate_distance", -1),
+    ],
 )
 def test_bad_option(option, value):
     number = value[0] if isinstance(value, list) else value

@@ -45,7 +45,8 @@ def build_attack_report(
         figures = {key: value for key, value in attacked.items() if key != "eps"}
         below = None
         if certified:
-            below = named({key: value for key, value in certified[i].items() if key != "eps"})
+            # Objects are compared one by one, in "regions".
+            below = named({key: certified[i][key] for key in figures})
         rows.append(
             {
                 "eps": attacked["eps"],

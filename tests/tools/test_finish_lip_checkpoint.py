@@ -25,7 +25,10 @@ def config(project, tmp_path_factory):
 def finished(run_tool, config, checkpoint, output, *options):
     with DefaultScope.overwrite_default_scope("mmseg"):
         assert run_tool(TOOL, config, checkpoint, output, *options) in (None, 0)
-    return torch.load(output, weights_only=True)["state_dict"]
+    checkpoint = torch.load(output, weights_only=True)
+    names = checkpoint["meta"]["dataset_meta"]
+    assert len(names["classes"]) == len(names["palette"]) and "road" in names["classes"]
+    return checkpoint["state_dict"]
 
 
 def test_only_the_bias_of_the_classifier_changes(run_tool, project, config, tmp_path, capsys):

@@ -94,8 +94,9 @@ def main() -> None:
     if args.every < 1:
         raise CommandLineError(f"--every must be at least 1, got {args.every}")
     fill_model(model, args.checkpoint)
+    dataset = build_dataset(config, "val_dataloader")
     if not args.no_shifts:
-        logits, labels = collect(model.eval(), build_dataset(config, "val_dataloader"), args.every)
+        logits, labels = collect(model.eval(), dataset, args.every)
         shifts = fit_shifts(logits, labels)
         before, after = score(logits, labels), score(logits + shifts, labels)
         print(f"accuracy + mIoU on {len(labels)} cells: {before:.4f} -> {after:.4f}")
@@ -108,5 +109,7 @@ def main() -> None:
         for key, value in model.state_dict().items()
     }
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(state_dict=state, meta={}), args.output)
+    # Without the names of the classes MMSegmentation's init_model would take those of Cityscapes.
+    names = {key: dataset.metainfo[key] for key in ("classes", "palette")}
+    torch.save(dict(state_dict=state, meta=dict(dataset_meta=names)), args.output)
     print(f"written to {args.output} ({args.output.stat().st_size / 2**20:.2f} MiB)")

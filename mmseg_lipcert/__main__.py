@@ -21,6 +21,7 @@ COMMANDS = {
     "kvasir-seg": "dataset_converters.kvasir_seg",
     "finish-lip-checkpoint": "model_converters.finish_lip_checkpoint",
     "free-classifier": "model_converters.free_classifier",
+    "join-ensemble": "model_converters.join_ensemble",
     "lip-net": "model_converters.lip_net",
     "ffdnet-to-safetensors": "model_converters.ffdnet_to_safetensors",
     "guided-diffusion-to-diffusers": "model_converters.guided_diffusion_to_diffusers",

@@ -101,9 +101,7 @@ def main() -> None:
         before, after = score(logits, labels), score(logits + shifts, labels)
         print(f"accuracy + mIoU on {len(labels)} cells: {before:.4f} -> {after:.4f}")
         print("shifts:", ", ".join(f"{value:.4g}" for value in shifts.tolist()))
-        classifier = model.decode_head.conv_seg
-        with torch.no_grad():
-            getattr(classifier, "conv", classifier).bias.add_(shifts)
+        model.add_to_logits(shifts)
     state = {
         key: value.half() if args.half and value.is_floating_point() else value
         for key, value in model.state_dict().items()

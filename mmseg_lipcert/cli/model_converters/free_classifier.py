@@ -7,6 +7,8 @@ import argparse
 import torch
 
 from ...engine.loading import build_model, fill_model
+from ...models.layers import fold_network
+from ...models.segmentors import NativeLogits
 from ...utils.cli import CommandLineError, load_config
 from ...utils.failures import one_line_errors
 
@@ -31,7 +33,7 @@ def main() -> None:
         raise CommandLineError(f"the decode head of {args.config} has no orthogonal classifier")
     fill_model(model, args.checkpoint)
     state = model.state_dict()
-    classifier = model.eval().network.decode_head.conv_seg.conv
+    classifier = fold_network(NativeLogits(model)).decode_head.conv_seg.conv
     state = {key: value for key, value in state.items() if not key.startswith(HEAD)}
     state |= {HEAD + name: value.clone() for name, value in classifier.state_dict().items()}
     torch.save(dict(state_dict=state, meta={}), args.output)

@@ -4,7 +4,8 @@ from .base_classifier import BaseClassifier
 from .exported_segmentor import ExportedSegmentor
 from .foreign_segmentor import ForeignSegmentor
 from .lip_encoder_decoder import LipEncoderDecoder
-from .native_logits import NativeLogits
+from .lip_ensemble import LipEnsemble
+from .native_logits import MeanLogits, NativeLogits
 from .onnx_segmentor import OnnxSegmentor
 from .preprocessing import preprocessor_norm, preprocessor_smallest_gain
 from .repeated_draws import DependentDrawsError
@@ -17,6 +18,8 @@ __all__ = [
     "ExportedSegmentor",
     "ForeignSegmentor",
     "LipEncoderDecoder",
+    "LipEnsemble",
+    "MeanLogits",
     "NativeLogits",
     "OnnxSegmentor",
     "SmoothedSegmentor",

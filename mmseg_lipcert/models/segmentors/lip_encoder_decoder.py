@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Sequence
 
 import torch
 from mmengine.structures import PixelData
@@ -14,7 +15,7 @@ from ...certificates import predicted_labels
 from ...certificates.cells import cell_indices, repeat_labels
 from ...lipschitz import LipschitzAudit, audit
 from ..layers import fold_network
-from .native_logits import NativeLogits
+from .native_logits import MeanLogits, NativeLogits
 from .preprocessing import preprocessor_norm
 
 
@@ -36,12 +37,13 @@ class LipEncoderDecoder(EncoderDecoder):
         *args: Arguments of ``EncoderDecoder``.
         **kwargs: Arguments of ``EncoderDecoder``. ``train_cfg`` may hold ``autocast='bfloat16'``:
             training then computes activations in that type; inference never does. ``test_cfg`` may
-            hold ``mirror=True``: logits are then averaged with those of the mirror image, at the
-            cost of a second forward pass and no change of the bound.
+            hold ``mirror=True`` and ``shifts=[(rows, columns), ...]``: the logits are then the mean
+            over the image as it is shifted (see :class:`MeanLogits`), and over mirror images, at
+            the cost of so many forward passes and no change of the bound.
 
     Raises:
         ValueError: If ``test_cfg`` asks for another mode than ``'whole'``: averaging overlapping
-            windows changes the certified map.
+            windows changes the certified map. If its shifts are no pairs of whole numbers from 0.
     """
 
     def __init__(self, *args, **kwargs) -> None:
@@ -49,6 +51,7 @@ class LipEncoderDecoder(EncoderDecoder):
         mode = (self.test_cfg or {}).get("mode", "whole")
         if mode != "whole":
             raise ValueError(f"a Lipschitz segmentor is tested in mode 'whole', got {mode!r}")
+        self.shifts = _checked_shifts((self.test_cfg or {}).get("shifts", [(0, 0)]))
         self._forget_folded()
         self.register_load_state_dict_post_hook(lambda module, _: module._forget_folded())
 
@@ -76,10 +79,25 @@ class LipEncoderDecoder(EncoderDecoder):
         if self._folded is None:
             # Weights made in inference mode could not be audited later.
             with torch.inference_mode(False), torch.no_grad():
-                native = NativeLogits(self, mirror=(self.test_cfg or {}).get("mirror", False))
-                folded = fold_network(native).to(memory_format=torch.channels_last)
+                networks = self._networks()
+                mirror = (self.test_cfg or {}).get("mirror", False)
+                plain = len(networks) == 1 and self.shifts == [(0, 0)] and not mirror
+                network = networks[0] if plain else MeanLogits(networks, self.shifts, mirror)
+                folded = fold_network(network).to(memory_format=torch.channels_last)
             self.__dict__["_folded"] = folded
         return self._folded
+
+    def _networks(self) -> list[NativeLogits]:
+        """The networks whose logits are averaged in evaluation."""
+        return [NativeLogits(self)]
+
+    @torch.no_grad()
+    def add_to_logits(self, shifts: Tensor) -> None:
+        """Add a constant to the logits of each class, shape (K,): the bound stays what it is."""
+        for network in self._networks():
+            classifier = network.decode_head.conv_seg
+            getattr(classifier, "conv", classifier).bias.add_(shifts)
+        self._forget_folded()
 
     @property
     def logit_stride(self) -> int:
@@ -188,3 +206,14 @@ class LipEncoderDecoder(EncoderDecoder):
                 dict(seg_logits=PixelData(data=native), pred_sem_seg=PixelData(data=labels[None]))
             )
         return data_samples
+
+
+def _checked_shifts(shifts: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
+    pairs = [tuple(shift) for shift in shifts]
+    if not pairs or any(
+        len(pair) != 2 or any(not isinstance(v, int) or v < 0 for v in pair) for pair in pairs
+    ):
+        raise ValueError(
+            f"shifts must be pairs of whole numbers (rows, columns) from 0, got {shifts}"
+        )
+    return pairs

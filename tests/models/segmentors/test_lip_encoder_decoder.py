@@ -285,8 +285,7 @@ def test_inference_mode_gives_the_same_bound(mmseg_scope):
 
 
 def test_mean_with_the_mirror_image_keeps_the_bound(mmseg_scope):
-    config = model_config()
-    plain = MODELS.build(config).eval()
+    plain, config = build().eval(), model_config()
     config["test_cfg"]["mirror"] = True
     model = MODELS.build(config).eval()
     model.load_state_dict(plain.state_dict())
@@ -296,4 +295,44 @@ def test_mean_with_the_mirror_image_keeps_the_bound(mmseg_scope):
     torch.testing.assert_close(logits, mean)
     torch.testing.assert_close(model.network(image.flip(3)).flip(3), logits)
     assert model.lipschitz_audit(SIZE).upper <= 1.001
-    assert not model.train().network.mirror
+    assert isinstance(model.train().network, NativeLogits)
+
+
+def test_mean_over_shifts_keeps_the_bound_and_sees_the_image_moved(mmseg_scope):
+    plain, config = build().eval(), model_config()
+    config["test_cfg"].update(shifts=[(0, 0), (8, 4)], mirror=True)
+    model = MODELS.build(config).eval()
+    model.load_state_dict(plain.state_dict())
+    image = torch.rand(1, 3, *SIZE) - 0.5
+
+    def shifted(inputs):
+        # Behind 8 rows and 4 columns of zeros, up to a multiple of the backbone's stride.
+        divisor = plain.backbone.total_stride
+        rows, columns = (-(-side // divisor) * divisor for side in (SIZE[0] + 8, SIZE[1] + 4))
+        canvas = torch.zeros(1, 3, rows, columns)
+        canvas[:, :, 8 : 8 + SIZE[0], 4 : 4 + SIZE[1]] = inputs
+        stride = plain.logit_stride
+        logits = plain.network(canvas)[:, :, 8 // stride :, 4 // stride :]
+        return logits[:, :, : SIZE[0] // stride, : SIZE[1] // stride]
+
+    views = [f(image.flip(3)).flip(3) for f in (plain.network, shifted)]
+    views += [f(image) for f in (plain.network, shifted)]
+    torch.testing.assert_close(model.network(image), sum(views) / 4)
+    found = model.lipschitz_audit(SIZE, samples=image)
+    assert 0.3 < found.lower <= found.upper <= 1.001
+
+
+@pytest.mark.parametrize("shifts", [[], [(0,)], [(0, -8)], [(0.5, 0)]])
+def test_wrong_shifts_are_named(mmseg_scope, shifts):
+    config = model_config()
+    config["test_cfg"]["shifts"] = shifts
+    with pytest.raises(ValueError, match="pairs of whole numbers"):
+        MODELS.build(config)
+
+
+def test_a_shift_between_logits_is_named(mmseg_scope):
+    config = model_config(upsample=(16,))
+    config["test_cfg"]["shifts"] = [(1, 0)]
+    model = MODELS.build(config).eval()
+    with pytest.raises(ValueError, match=r"multiples of the logits' stride \d, got \(1, 0\)"):
+        model.network(torch.zeros(1, 3, *SIZE))

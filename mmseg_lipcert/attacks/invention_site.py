@@ -47,7 +47,9 @@ def invention_site(
     start = np.unravel_index(np.where(free, around, np.inf).argmin(), zone.shape)
     if not free.any():
         return site
-    heap, seen = [(0.0, *map(int, start))], {tuple(map(int, start))}
+    first = (int(start[0]), int(start[1]))
+    heap: list[tuple[float, int, int]] = [(0.0, *first)]
+    seen = {first}
     for _ in range(pixels):
         if not heap:
             break

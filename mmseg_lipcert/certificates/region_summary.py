@@ -65,7 +65,7 @@ def region_summary(entries: Sequence[ImageEntry]) -> dict[str, Any]:
     if None not in inventions:
         fabrication = []
         for n, first in enumerate(inventions[0] or ()):
-            rows = [entry["fabrication"][n] for entry in labeled]
+            rows = [(entry["fabrication"] or [])[n] for entry in labeled]
             fabrication.append(
                 {
                     "class": first["class"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import cast
 
 from mmengine.config import Config
 from mmengine.model import is_model_wrapper
@@ -56,7 +57,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def check_checkpoint_needed(checkpoint: str | None, model: nn.Module) -> None:
     """Refuse a checkpoint for a network that is a file, and any other network without."""
-    model = model.module if is_model_wrapper(model) else model
+    model = cast(nn.Module, model.module) if is_model_wrapper(model) else model
     if checkpoint is None and file_digest(model) is None:
         raise CommandLineError(
             f"{type(model).__name__} needs a checkpoint; only a network in a file, such as an "

@@ -61,6 +61,7 @@ class CamVidDataset(BaseSegDataset):
     def __init__(
         self, img_suffix: str | None = None, seg_map_suffix: str = ".png", **kwargs: object
     ) -> None:
+        self.img_suffix: str | None
         # The base class loads the list inside its constructor, with the suffix it was given.
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
 

@@ -165,7 +165,7 @@ def _one_line(text: str) -> str:
 def _system_line(error: OSError) -> str:
     # Without a number it was raised by a program, whose message is complete.
     reason = describe(error) if _from_worker(error) else error.strerror or str(error)
-    advice = _ADVICE.get(error.errno)
+    advice = _ADVICE.get(error.errno or 0)
     if error.filename is not None:
         where = f"{os.fsdecode(error.filename)}: "
     else:

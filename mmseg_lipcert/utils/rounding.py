@@ -39,9 +39,9 @@ def significant(value: float | str | None, digits: int = 4) -> str:
     """
     if value is None:
         return UNDEFINED
-    if value in ("inf", math.inf):
+    number = _exact(float(value))
+    if number.is_infinite():
         return "∞"
-    number = _exact(value)
     if number:
         last = Decimal(1).scaleb(number.adjusted() - digits + 1)
         number = number.quantize(last, ROUND_FLOOR)

@@ -33,7 +33,8 @@ def save_curve_figure(
     for number, curve in enumerate(curves):
         label = f"each of {len(curves)} images" if number == 0 else None
         style = dict(color="tab:blue", alpha=0.4, linewidth=0.8, marker=".", markersize=3)
-        axis.plot(*_points(curve), label=label, **style)
+        (line,) = axis.plot(*_points(curve), label=label)
+        line.set(**style)
     axis.plot(
         *_points(mean), color="black", linewidth=2.5, marker="o", label="mean radius of the images"
     )

@@ -24,5 +24,6 @@ model = dict(
         loss_decode=dict(type="TemperatureCrossEntropyLoss", temperature=50.0),
     ),
     train_cfg=dict(autocast="bfloat16"),  # activations only; matrices and inference in float32
-    test_cfg=dict(mode="whole", mirror=True),  # mean with the mirror image: the same bound
+    # Mean over the image, shifted, and their mirror images: the same bound.
+    test_cfg=dict(mode="whole", mirror=True, shifts=[(0, 0), (8, 8)]),
 )

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ...engine.loading import build_model, fill_model
 from ...utils.checkpoint import read_checkpoint
@@ -38,7 +39,7 @@ def main() -> None:
         )
     config, *others = (load_config(path) for path in args.members[::2])
     checkpoints = args.members[1::2]
-    state = {}
+    state: dict[str, Tensor] = {}
     members = [config.model, *(other.model for other in others)]
     for index, (member, checkpoint) in enumerate(zip([config, *others], checkpoints, strict=True)):
         model = build_model(member)

@@ -49,7 +49,7 @@ class MuonAdam(torch.optim.Adam):
         groups = [dict(params=others, lr=adam_lr, matrices=False)] if others else []
         if matrices:
             groups.append(dict(params=matrices, lr=lr, matrices=True))
-        super().__init__(groups, lr=adam_lr, betas=tuple(betas))
+        super().__init__(groups, lr=adam_lr, betas=(betas[0], betas[1]))
         self.momentum = momentum
 
     @torch.no_grad()

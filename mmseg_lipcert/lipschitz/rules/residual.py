@@ -82,9 +82,10 @@ def _branch_bound(call: Call, skip: Node, branch: Node, factor: float) -> float 
     if outer is None or after.numel() != 1:
         return None
     inner_scale, activation = _scales(call, _operand(outer))
-    if activation is None or activation_slopes(activation) is None:
+    slopes = None if activation is None else activation_slopes(activation)
+    if activation is None or slopes is None:
         return None
-    low, high = activation_slopes(activation)
+    low, high = slopes
     before, first = _scales(call, activation["self"], allow_bias=True)
     if first is None or _without_empty_padding(call, _operand(first)) is not skip:
         return None
@@ -93,12 +94,12 @@ def _branch_bound(call: Call, skip: Node, branch: Node, factor: float) -> float 
         return None
     # Kernels in the layout (inner channels, ...): U, and V transposed.
     kernel, adjoint, norm = pair
-    inner_scale, before = (_per_row(scale, first) for scale in (inner_scale, before))
-    if inner_scale is None or before is None:
+    inner_row, before_row = _per_row(inner_scale, first), _per_row(before, first)
+    if inner_row is None or before_row is None:
         return None
     shape = (-1,) + (1,) * (kernel.dim() - 1)
-    kernel = kernel * before.reshape(shape)
-    adjoint = adjoint * (-factor * float(after)) * inner_scale.reshape(shape)
+    kernel = kernel * before_row.reshape(shape)
+    adjoint = adjoint * (-factor * float(after)) * inner_row.reshape(shape)
     rest = tuple(range(1, kernel.dim()))
     size = (kernel * kernel).sum(rest)
     scale = ((kernel * adjoint).sum(rest) / torch.where(size > 0, size, 1.0)).clamp_min(0)
@@ -191,8 +192,11 @@ def _adjoint_pair(
         )
         if stride != (1, 1):
             return None
-        reach = [hole * (size - 1) for hole, size in zip(dilation, adjoint.shape[2:], strict=True)]
-        other = [stride, dilation, tuple(r - p for r, p in zip(reach, padding, strict=True))]
+        rows, columns = (
+            hole * (size - 1) - inset
+            for hole, size, inset in zip(dilation, adjoint.shape[2:], padding, strict=True)
+        )
+        other = [stride, dilation, (rows, columns)]
         adjoint = adjoint.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1).flip(2, 3)
     else:
         return None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
@@ -32,10 +33,10 @@ class LipShiftUNet(BaseModule):
     """
 
     #: stem stride, width of each level, blocks before and after the skip, blocks at the bottom.
-    SIZES = {
+    SIZES: dict[str, dict[str, Any]] = {
         "S": dict(stem=4, widths=(64, 128), encoder=(1,), decoder=(3,), bottom=6),
         "M": dict(stem=4, widths=(64, 128, 256), encoder=(1, 2), decoder=(1, 3), bottom=6),
-        "L": dict(stem=4, widths=(64, 192, 384), encoder=(2, 4), decoder=(2, 6), bottom=12),
+        "L": dict(stem=4, widths=(64, 160, 320), encoder=(1, 3), decoder=(2, 5), bottom=10),
     }
 
     def __init__(

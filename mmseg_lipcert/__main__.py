@@ -16,6 +16,7 @@ COMMANDS = {
     "audit": "audit",
     "plan": "plan",
     "report": "report",
+    "explain": "explain",
     "street-scenes": "dataset_converters.street_scenes",
     "camvid": "dataset_converters.camvid",
     "kvasir-seg": "dataset_converters.kvasir_seg",

@@ -3,5 +3,12 @@
 from .. import registration  # noqa: F401
 from ..engine.certifiers import CertifiedResult, LipschitzResult, SmoothingResult
 from .certified_seg_inferencer import CertifiedSegInferencer
+from .explanation import Explanation
 
-__all__ = ["CertifiedResult", "CertifiedSegInferencer", "LipschitzResult", "SmoothingResult"]
+__all__ = [
+    "CertifiedResult",
+    "CertifiedSegInferencer",
+    "Explanation",
+    "LipschitzResult",
+    "SmoothingResult",
+]

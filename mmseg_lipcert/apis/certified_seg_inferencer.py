@@ -12,6 +12,7 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS, METRICS, MODELS
 from torch import nn
 
+from ..attacks import SegmentorLogits
 from ..engine import CertificationError
 from ..engine.certified_config import (
     automatic_method,
@@ -30,6 +31,7 @@ from ..engine.checks import (
 from ..engine.loading import fill_model
 from ..engine.run_settings import weights_digest
 from ..utils.user_error import UserError
+from .explanation import Explanation, explain_result
 from .image_reader import Image, ImageReader, Labels
 
 
@@ -188,6 +190,55 @@ class CertifiedSegInferencer:
                 raise CertificationError(f"{sample.img_path}: {error}") from error
             rgb = np.ascontiguousarray(pixels[..., ::-1]).astype(np.uint8)
             return certifier.certify(sample.cpu(), rgb)
+
+    def explain(
+        self,
+        image: Image,
+        region: np.ndarray | tuple[int, int] | None = None,
+        *,
+        to: str | int | None = None,
+        share: float = 0.5,
+        steps: int = 0,
+        name: str | None = None,
+    ) -> Explanation:
+        """Show what would have to be different for another answer, and how far away that is.
+
+        The counterfactual lies along the gradient of the margins that are cheapest to close. The
+        radius is the guarantee of the certificate: no image nearer than it, found by whatever
+        means, has another answer.
+
+        Args:
+            image: File, or array (H, W, 3), uint8, BGR.
+            region: The pixels that the question is about: a boolean map (H, W), or the row and
+                column of one. Defaults to None: all.
+            to: Class, by name or index, that they are to become. Defaults to None: any other than
+                they are predicted as.
+            share: Share of them, in (0, 1], that is to change. Defaults to 0.5.
+            steps: Gradient steps in search of a nearer counterfactual than the one on the straight
+                line. Defaults to 0.
+            name: Of the image, as for a certificate.
+
+        Raises:
+            CertificationError: If the method has no gradient that a guarantee goes with, or the
+                image cannot be certified as it is.
+            ValueError: If region, class or share are wrong.
+        """
+        if self.method != "lipschitz":
+            raise CertificationError(
+                f"explanations rest on a Lipschitz bound: method={self.method!r} has none"
+            )
+        result = self(image, name=name)
+        classes = self._certifier.metric.dataset_meta["classes"]
+        if isinstance(to, str):
+            if to not in classes:
+                raise ValueError(f"to: {to!r} is no class, which are {', '.join(classes)}")
+            to = classes.index(to)
+        with DefaultScope.overwrite_default_scope(self._scope):
+            inputs, sample, _ = self._reader(image, None, name)
+            images = inputs[None].to(next(self.model.parameters()).device).float() / 255
+            return explain_result(
+                result, SegmentorLogits(self.model, [sample]), images, region, to, share, steps
+            )
 
     def _finish(self) -> None:
         """Look whether the model still answers as at the first image, as a run does at its end."""

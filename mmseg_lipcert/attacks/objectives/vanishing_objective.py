@@ -8,11 +8,11 @@ from .quota_objective import QuotaObjective
 
 
 class VanishingObjective(QuotaObjective):
-    """Erase a share of a region: its pixels are no longer predicted as its class.
+    """Erase a share of a region: its pixels are no longer predicted as what they are labeled.
 
     Args:
         regions: Boolean masks (N, H, W), one region per image.
-        class_index: The class of the regions.
+        labels: The class of the regions, or the labels (N, H, W) of their pixels.
         share: Share of the pixels in (0, 1] whose loss counts as vanishing, as in
             ``certificates.vanishing_regions``. Defaults to 1.
 
@@ -20,15 +20,17 @@ class VanishingObjective(QuotaObjective):
         ValueError: If the share is not in (0, 1].
     """
 
-    def __init__(self, regions: Tensor, class_index: int, share: float = 1.0) -> None:
+    def __init__(self, regions: Tensor, labels: int | Tensor, share: float = 1.0) -> None:
         if not 0 < share <= 1:
             raise ValueError(f"share must be in (0, 1], got {share}")
         area = regions.flatten(1).sum(1)
         super().__init__(regions, torch.ceil(share * area.double() - 1e-9).long())
-        self.labels = torch.full(regions.shape, class_index, device=regions.device)
+        if not isinstance(labels, Tensor):
+            labels = torch.full(regions.shape, labels, device=regions.device)
+        self.labels = labels
 
     def lacking(self, logits: Tensor) -> Tensor:
-        """Margins of the class."""
+        """Margins of the labels."""
         return label_margins(logits, self.labels)
 
     def changed(self, logits: Tensor) -> Tensor:

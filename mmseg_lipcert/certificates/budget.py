@@ -42,8 +42,9 @@ def prefix_sums(values: np.ndarray) -> np.ndarray:
         ``(n + 1,)``: the sums of the first 0, 1, ..., n values.
     """
     blocks = max(1, math.ceil(len(values) / _BLOCK))
-    padded = np.zeros(blocks * _BLOCK)
-    padded[: len(values)] = values
-    sums = np.cumsum(padded.reshape(blocks, _BLOCK), axis=1)
-    sums[1:] += np.cumsum(sums[:-1, -1])[:, None]
-    return np.concatenate(([0.0], sums.ravel()[: len(values)]))
+    sums = np.zeros(1 + blocks * _BLOCK)
+    sums[1 : 1 + len(values)] = values
+    blocked = sums[1:].reshape(blocks, _BLOCK)
+    np.cumsum(blocked, axis=1, out=blocked)
+    blocked[1:] += np.cumsum(blocked[:-1, -1])[:, None]
+    return sums[: 1 + len(values)]

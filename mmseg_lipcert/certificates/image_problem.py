@@ -69,8 +69,8 @@ class ImageProblem:
         self._target = read_target(
             target.to(logits.device), self._shape, self.num_classes, ignore_index, weights
         )
-        prediction = predict_with_costs(self._logits, classifier)
-        self._label, self._flip, self._first, self._second = prediction
+        self._prediction = predict_with_costs(self._logits, classifier)
+        self._label = self._prediction.label
         self.intersection, self.gt_area, self.pred_area = self._target.areas(self._label)
         self.valid = self.gt_area.sum().item()
         self.correct = self.intersection.sum().item()
@@ -80,6 +80,19 @@ class ImageProblem:
         """Whether costs are those of features, in which a class may be unreachable."""
         return self._classifier is not None
 
+    @property
+    def unit(self) -> float | None:
+        """Image pixels that every valid logit pixel stands for; None where the numbers differ."""
+        return self._unit(*self._target.valid)
+
+    def _unit(self, mask: Tensor, profits: Tensor | None) -> float | None:
+        if profits is None:
+            return self._target.unit
+        used = profits[mask]
+        if used.numel() == 0:
+            return 1.0
+        return used[0].item() if used.min() == used.max() else None
+
     def _group(
         self,
         lower: Tensor,
@@ -88,18 +101,14 @@ class ImageProblem:
         measure: Callable[[Tensor], Tensor],
         limit: float,
     ) -> AttackGroup:
-        unit: float = self._target.unit
-        if profits is not None:
-            used = profits[mask]
-            if used.numel() == 0 or used.min() == used.max():
-                unit, profits = used[0].item() if used.numel() else 1.0, None
+        unit = self._unit(mask, profits)
+        if unit is not None:
+            return AttackGroup(reachable_items(lower, mask, None, measure, limit)[0], unit)
         costs, gains = reachable_items(lower, mask, profits, measure, limit)
-        if gains is None:
-            return AttackGroup(costs, unit)
         return AttackGroup(costs, gains, cheapest_cost(lower, mask, measure))
 
     def _flip_group(self, items: Items, limit: float) -> AttackGroup:
-        return self._group(self._flip, *items, lambda chosen: self._flip[chosen], limit)
+        return self._group(self._prediction.lower, *items, self._prediction.flip, limit)
 
     def all_pixels(self, limit: float = math.inf) -> AttackGroup:
         """Every valid pixel: what it costs to change the prediction (stability)."""
@@ -149,8 +158,8 @@ class ImageProblem:
         """Lower bounds of the entry costs of all pixels, and the exact costs of some."""
         logits = self._logits
         if logits.shape[0] == 1:
-            return self._flip, lambda chosen: self._flip[chosen]
-        gap = self._first - logits[class_index]
+            return self._prediction.lower, self._prediction.flip
+        gap = self._prediction.first - logits[class_index]
         if self._classifier is None:
             return gap.mul_(math.sqrt(0.5)), lambda chosen: self._cone_distances(
                 chosen, class_index
@@ -161,15 +170,27 @@ class ImageProblem:
             logits.index_select(1, chosen), class_index, distances
         )
 
+    def cheapest_flips(self, count: int) -> np.ndarray:
+        """Squared costs of the valid pixels that are cheapest to change, ascending.
+
+        Args:
+            count: How many, at least 1; fewer are returned when there are fewer.
+        """
+        found = self._prediction
+        return cheapest_items(found.lower, self._target.valid.mask, found.flip, count)
+
     def _cone_distances(self, chosen: Tensor, class_index: int) -> Tensor:
         """Exact entry costs of some pixels.
 
         Only those that more than one logit keeps out are projected: for the others it suffices to
         meet the largest logit half way.
         """
-        own, first = self._logits[class_index][chosen].double(), self._first[chosen].double()
+        found = self._prediction
+        own = self._logits[class_index].index_select(0, chosen).double()
+        first = found.first.index_select(0, chosen).double()
         cost = (first - own) / math.sqrt(2)
-        crowded = (self._second[chosen] > (first + own) / 2).nonzero().squeeze(1)
+        second = found.second.index_select(0, chosen)
+        crowded = (second > (first + own) / 2).nonzero().squeeze(1)
         columns = self._logits.index_select(1, chosen[crowded])
         cost[crowded] = cone_distances(columns, class_index)
         return cost
@@ -182,7 +203,7 @@ class ImageProblem:
 
     def pixel_maps(self) -> tuple[np.ndarray, np.ndarray]:
         """Predicted labels and flip costs (float64, distances) of all logit pixels, ``(H, W)``."""
-        label, flip = self._label.cpu().numpy(), self._flip.cpu().numpy()
+        label, flip = self._label.cpu().numpy(), self._prediction.flip().cpu().numpy()
         return label.reshape(self._shape), flip.reshape(self._shape)
 
     def terms(self, metric: Metric, class_index: int | None) -> tuple[float, float]:
@@ -199,7 +220,8 @@ class ImageProblem:
 
     def typical_cost(self) -> float:
         """Mean of the finite flip costs of the valid pixels, or 1 when it is 0."""
-        costs = self._flip[self._target.valid.mask & self._flip.isfinite()]
+        flip = self._prediction.flip()
+        costs = flip[self._target.valid.mask & flip.isfinite()]
         mean = costs.mean().item() if costs.numel() else 0.0
         return mean or 1.0
 

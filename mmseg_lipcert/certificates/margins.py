@@ -21,15 +21,29 @@ class Prediction(NamedTuple):
 
     Attributes:
         label: ``(N,)`` predicted classes, uint8 (int32 above 255 classes).
-        flip: ``(N,)`` float64 l2 costs of changing them.
         first: ``(N,)`` largest logit.
         second: ``(N,)`` second largest logit (the only one of a binary head).
+        lower: ``(N,)`` l2 costs of changing the labels, in the dtype of the logits: a relative
+            rounding of 2e-7 away from ``flip``.
+        exact: ``(N,)`` the same in float64 where they do not follow from the two logits.
     """
 
     label: Tensor
-    flip: Tensor
     first: Tensor
     second: Tensor
+    lower: Tensor
+    exact: Tensor | None = None
+
+    def flip(self, chosen: Tensor | None = None) -> Tensor:
+        """Float64 l2 costs of changing the labels of all pixels, or of some by their numbers."""
+
+        def pick(values: Tensor) -> Tensor:
+            return values if chosen is None else values.index_select(0, chosen)
+
+        if self.exact is not None:
+            return pick(self.exact)
+        first = pick(self.first).to(torch.float64, copy=True)
+        return first.sub_(pick(self.second)).div_(math.sqrt(2))
 
 
 def flatten_logits(logits: Tensor) -> Tensor:
@@ -51,19 +65,29 @@ def top_two(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         Labels ``(N,)`` (uint8, int32 above 255 classes), largest and second logits ``(N,)`` in
         the dtype of the logits.
     """
-    first = logits.amax(0)
-    second = torch.empty_like(first)
+    first = torch.empty_like(logits[0], memory_format=torch.contiguous_format)
+    second = torch.full_like(first, -math.inf)
     label_dtype = torch.uint8 if logits.shape[0] <= 255 else torch.int32
-    label = torch.zeros(first.shape, dtype=label_dtype, device=logits.device)
+    label = torch.empty(first.shape, dtype=label_dtype, device=logits.device)
+    # Labels and comparisons have the dtype of the logits: PyTorch vectorizes no others.
+    classes = torch.arange(len(logits), dtype=first.dtype, device=first.device).unbind()
     for start in range(0, logits.shape[1], _CHUNK):
-        block = logits[:, start : start + _CHUNK]
-        best, winner = block[0].clone(), label[start : start + _CHUNK]
-        runner_up = torch.full_like(best, -math.inf)
-        for k in range(1, logits.shape[0]):
-            winner.masked_fill_(block[k] > best, k)
-            torch.maximum(runner_up, torch.minimum(best, block[k]), out=runner_up)
-            torch.maximum(best, block[k], out=best)
-        second[start : start + _CHUNK] = runner_up
+        part = slice(start, start + _CHUNK)
+        # Where the classes of a pixel are neighbors, they are parted in the cache.
+        block = logits[:, part] if logits.stride(1) == 1 else logits[:, part].contiguous()
+        best, runner_up = first[part].copy_(block[0]), second[part]
+        winner, smaller, raised = (
+            torch.zeros_like(best),
+            torch.empty_like(best),
+            torch.empty_like(best),
+        )
+        for number, plane in zip(classes[1:], block[1:], strict=True):
+            torch.gt(plane, best, out=raised)
+            torch.lerp(winner, number, raised, out=winner)  # exactly one of the two
+            torch.minimum(best, plane, out=smaller)
+            torch.maximum(runner_up, smaller, out=runner_up)
+            torch.maximum(best, plane, out=best)
+        label[part] = winner
     return label, first, second
 
 
@@ -110,14 +134,13 @@ def predict_with_costs(logits: Tensor, classifier: Tensor | None = None) -> Pred
         label, cost = (logits[0] > 0).to(torch.uint8), logits[0].double().abs()
         if classifier is not None:
             cost = closing_costs(cost, class_distances(classifier).to(logits.device)[0])
-        return Prediction(label, cost, logits[0], logits[0])
+        return Prediction(label, logits[0], logits[0], cost, cost)
     label, first, second = top_two(logits)
-    if classifier is not None:
-        distances = class_distances(classifier).to(logits.device)
-        cost = _aware_flip(logits, label, first, distances)
-    else:
-        cost = (first.double() - second.double()) / math.sqrt(2)
-    return Prediction(label, cost, first, second)
+    if classifier is None:
+        return Prediction(label, first, second, (first - second).mul_(math.sqrt(0.5)))
+    distances = class_distances(classifier).to(logits.device)
+    cost = _aware_flip(logits, label, first, distances)
+    return Prediction(label, first, second, cost, cost)
 
 
 @torch.no_grad()
@@ -175,7 +198,7 @@ def flip_costs(logits: Tensor, norm: float = 2, classifier: Tensor | None = None
     if classifier is not None:
         check_classifier(classifier, flat.shape[0], norm)
     if classifier is not None or flat.shape[0] == 1:
-        return predict_with_costs(flat, classifier).flip.reshape(shape)
+        return predict_with_costs(flat, classifier).flip().reshape(shape)
     _, first, second = top_two(flat)
     scale = 0.5 if math.isinf(p) else 2 ** ((1 - p) / p)
     return ((first.double() - second.double()) * scale).reshape(shape)
@@ -269,8 +292,8 @@ def entry_costs(
     if classifier is not None:
         check_classifier(classifier, flat.shape[0], norm)
     if flat.shape[0] == 1:
-        label, cost, _, _ = predict_with_costs(flat, classifier)
-        cost = cost.masked_fill(label == class_index, 0.0)
+        prediction = predict_with_costs(flat, classifier)
+        cost = prediction.flip().masked_fill(prediction.label == class_index, 0.0)
     elif classifier is not None:
         distances = class_distances(classifier).to(flat.device)
         cost = half_space_distances(flat, class_index, distances)

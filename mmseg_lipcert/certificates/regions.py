@@ -249,13 +249,15 @@ def curve_radii(problem: ImageProblem, lipschitz: float, shares: Sequence[float]
     shares = [check_share(share, "shares") for share in shares]
     if not shares or problem.valid == 0:
         return [math.nan] * len(shares)
-    group = problem.all_pixels()
     gains = np.array(shares) * problem.valid
-    if group.uniform:
-        items = np.ceil(gains / group.unit - _CEIL_SLACK).astype(np.int64)
-        known = items < len(group.spent)
-        budgets = np.where(known, group.spent[np.where(known, items, 0)], math.inf)
+    unit = problem.unit
+    if unit is not None:
+        items = np.ceil(gains / unit - _CEIL_SLACK).astype(np.int64)
+        spent = prefix_sums(problem.cheapest_flips(items.max()))
+        known = items < len(spent)
+        budgets = np.where(known, spent[np.where(known, items, 0)], math.inf)
     else:
+        group = problem.all_pixels()
         budgets = np.maximum(group.cheapest, group.fractional_cost(gains))
     return [radius_of(float(budget), lipschitz) for budget in budgets]
 

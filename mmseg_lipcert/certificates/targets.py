@@ -59,12 +59,13 @@ class LabelTarget:
         self._num_classes = num_classes
         # One more label than there are classes marks what does not count.
         dtype = torch.uint8 if num_classes < 255 else torch.int32
-        self._labels = target.masked_fill(~valid, num_classes).to(dtype)
+        self._labels = target.to(dtype, copy=True).masked_fill_(~valid, num_classes)
 
     def areas(self, predicted: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Image pixels per class: predicted rightly, labeled as it, predicted as it."""
         size = self._num_classes + 1
-        index = self._labels.long() * size + predicted.long()
+        dtype = torch.int16 if size * size < 2**15 else torch.int32
+        index = self._labels.to(dtype) * size + predicted
         counts = torch.bincount(index, weights=self.valid.profits, minlength=size * size)
         confusion = counts.cpu().numpy().reshape(size, size)[:-1, :-1] * plain_number(self.unit)
         return confusion.diagonal().copy(), confusion.sum(1), confusion.sum(0)

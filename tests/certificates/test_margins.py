@@ -176,6 +176,30 @@ def test_large_offsets_do_not_inflate_costs():
     torch.testing.assert_close(entry_costs(logits, 1)[0], expected, rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("layout", ["classes apart", "classes together", "cropped"])
+def test_labels_and_costs_are_those_of_sorting_in_every_memory_layout(layout, dtype):
+    # Coarse values: every second pixel is tied.
+    logits = torch.randint(-3, 4, (4, 330, 410)).to(dtype) / 3
+    if layout == "classes together":
+        logits = logits[None].to(memory_format=torch.channels_last)[0]
+    elif layout == "cropped":
+        logits = logits[:, 5:-5, 7:-7]
+    values = logits.numpy().astype(np.float64)
+    ordered = np.sort(values, axis=0)
+    assert np.array_equal(predicted_labels(logits), values.argmax(0)), "the first of equal ones"
+    assert np.array_equal(flip_costs(logits), (ordered[-1] - ordered[-2]) * 2**-0.5)
+
+
+def test_the_largest_numbers_are_finite_though_their_sum_is_not():
+    logits = torch.full((2, 1, 2), torch.finfo(torch.float32).max)
+    assert flip_costs(logits).tolist() == [[0.0, 0.0]]
+    for value in (math.inf, -math.inf, math.nan):
+        logits[1, 0, 1] = value
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            flip_costs(logits)
+
+
 def test_many_classes_and_pixels_cross_chunks():
     logits = torch.randn(300, 100, 200)
     top = logits.double().topk(2, dim=0)

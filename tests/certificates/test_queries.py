@@ -275,6 +275,38 @@ def test_only_what_a_budget_reaches_is_selected_without_changing_the_answer(monk
         assert ours == pytest.approx(full, abs=1e-12)
 
 
+def test_the_memory_layout_of_the_logits_changes_no_bit():
+    logits = torch.randn(5, 150, 200)
+    target = torch.where(torch.rand(150, 200) < 0.7, logits.argmax(0), 255)
+    together = logits[None].to(memory_format=torch.channels_last)[0]
+    for metric in QUERIES:
+        c = 2 if metric in PER_CLASS else None
+        found = [
+            worst_case(z, target, metric, [0.0, 0.3, 30.0], 1.0, class_index=c)
+            for z in (logits, together)
+        ]
+        assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("classes", [3, 200, 300])
+def test_labels_of_any_integer_type_are_read_and_left_alone(classes):
+    logits = torch.randn(classes, 40, 50)
+    target = torch.where(torch.rand(40, 50) < 0.5, logits.argmax(0), classes - 1)
+    target[0] = 7000
+    expected = (logits.argmax(0) == target)[1:].float().mean().double()
+    for dtype in (torch.int16, torch.int32, torch.int64):
+        labels = target.to(dtype)
+        value = worst_case(logits, labels, "pixel_accuracy", 0, 1.0, ignore_index=7000)
+        assert value.item() == pytest.approx(expected.item())
+        assert torch.equal(labels, target.to(dtype))
+
+
+def test_labels_in_a_byte_are_left_alone():
+    target = torch.tensor([[0, 255, 1]], dtype=torch.uint8)
+    worst_case(torch.randn(2, 1, 3), target, "pixel_accuracy", 0.1, 1.0)
+    assert target.tolist() == [[0, 255, 1]]
+
+
 def test_bad_samples_only_cost_time(monkeypatch):
     logits = torch.randn(4, 40, 60)
     target = logits.argmax(0)

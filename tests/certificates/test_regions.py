@@ -15,6 +15,8 @@ from mmseg_lipcert.certificates import (
     vanishing_regions,
     worst_case,
 )
+from mmseg_lipcert.certificates.budget import prefix_sums, radius_of
+from mmseg_lipcert.certificates.image_problem import ImageProblem
 
 from .cases import IGNORE, cases
 
@@ -135,6 +137,24 @@ def test_weighted_curve_counts_image_pixels():
     target, weights = torch.zeros(1, 3, dtype=torch.long), torch.tensor([[1, 1, 2]])
     radii = change_curve(logits, target, 1.0, [0.25, 0.5, 1.0], weights=weights)
     assert radii.tolist() == pytest.approx([1.0, math.sqrt(5), math.sqrt(14)])
+
+
+@pytest.mark.parametrize("kind", ["generic", "tied", "unreachable"])
+def test_curve_of_a_large_image_sorts_no_more_than_it_needs_without_changing_a_bit(kind):
+    logits = torch.randn(4, 150, 200)
+    classifier = None
+    if kind == "tied":
+        logits = (2 * logits).round() / 2
+    elif kind == "unreachable":
+        logits, classifier = logits[:2], torch.randn(1, 8).expand(2, -1)
+    target = torch.randint(0, 2, (150, 200))
+    target[:10] = 255
+    shares = [1e-4, 0.01, 0.25, 0.5, 1.0]
+    found = change_curve(logits, target, 2.0, shares, classifier=classifier).tolist()
+    costs = ImageProblem(logits, target, classifier=classifier).pixel_maps()[1][10:]
+    spent = prefix_sums(np.sort(np.square(costs[np.isfinite(costs)])))
+    items = [math.ceil(share * 140 * 200 - 1e-9) for share in shares]
+    assert found == [radius_of(spent[m], 2.0) if m < len(spent) else math.inf for m in items]
 
 
 def test_curve_without_valid_pixel_is_nan():

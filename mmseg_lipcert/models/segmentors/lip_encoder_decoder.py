@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from mmcv.cnn import ConvModule
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from ...certificates import predicted_labels
 from ...certificates.cells import cell_indices, repeat_labels
 from ...lipschitz import LipschitzAudit, audit
-from ..layers import fold_network
+from ..layers import ClassMajorConv2d, fold_network
 from .native_logits import MeanLogits, NativeLogits
 from .preprocessing import preprocessor_norm
 
@@ -84,6 +85,9 @@ class LipEncoderDecoder(EncoderDecoder):
                 plain = len(networks) == 1 and self.shifts == [(0, 0)] and not mirror
                 network = networks[0] if plain else MeanLogits(networks, self.shifts, mirror)
                 folded = fold_network(network).to(memory_format=torch.channels_last)
+                for part in list(folded.modules()):
+                    if isinstance(part, NativeLogits):
+                        _store_logits_by_class(part.decode_head)
             self.__dict__["_folded"] = folded
         return self._folded
 
@@ -217,3 +221,14 @@ def _checked_shifts(shifts: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
             f"shifts must be pairs of whole numbers (rows, columns) from 0, got {shifts}"
         )
     return pairs
+
+
+def _store_logits_by_class(head: nn.Module) -> None:
+    # The audit reads a free classifier off a convolution of the traced graph.
+    if getattr(head, "free_classifier", False):
+        return
+    wrapped = isinstance(head.conv_seg, ConvModule)
+    holder, name = (head.conv_seg, "conv") if wrapped else (head, "conv_seg")
+    conv = getattr(holder, name)
+    if ClassMajorConv2d.can_replace(conv):
+        setattr(holder, name, ClassMajorConv2d(conv))

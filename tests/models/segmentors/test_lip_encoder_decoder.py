@@ -99,6 +99,7 @@ def test_folded_network_gives_the_same_logits(name, mmseg_scope):
         logits = model.network(x)
     assert not any(isinstance(module, OrthogonalLayer) for module in model.network.modules())
     assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
+    assert logits.stride(3) == 1, "certificates read class by class"
 
 
 def test_folds_once_and_again_after_training_and_loading(mmseg_scope):

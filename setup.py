@@ -89,6 +89,8 @@ setup(
             "setuptools<82",
             "torch<2.6",
         ],
+        # Families of MMSegmentation that need MMPretrain (beside the extra "onedl").
+        "zoo": ["onedl-mmpretrain>=1.3.6", "torchvision"],
         "onnx": ["onnx", "onnxruntime"],
         "denoise": ["diffusers>=0.30", "safetensors", "scikit-image>=0.22"],
         "dev": [

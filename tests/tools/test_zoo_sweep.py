@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -14,6 +15,17 @@ from torch import nn
 from mmseg_lipcert.utils.cli import CommandLineError
 
 TOOL = "analysis_tools/zoo_sweep.py"
+#: Families that need more than MMSegmentation, and the modules that they need.
+OPTIONAL = {
+    "convnext": ["mmpretrain"],
+    "poolformer": ["mmpretrain"],
+    "ccnet": ["mmcv._ext"],
+    "psanet": ["mmcv._ext"],
+    "point_rend": ["mmcv._ext"],
+    "san": ["mmcv._ext"],
+    "maskformer": ["mmcv._ext", "mmdet"],
+    "mask2former": ["mmcv._ext", "mmdet"],
+}
 
 
 @MODELS.register_module()
@@ -84,15 +96,19 @@ def test_what_becomes_of_each_family(sweep):
         sweep.write(behavior)
     sweep.write("fixed", crop_size=(32, 32))
     sweep.write("missing", custom_imports=dict(imports=["absent_package"]))
+    sweep.write("unbuilt", model=dict(type="Unbuilt", decode_head=dict(type="mmdet.Head")))
     status, found = sweep()
     assert status == 0, "no failure is the certification's"
     stages = {family: record["stage"] for family, record in found.items()}
-    assert stages == dict(works="", fixed="", missing="build", large="stock", dies="stock")
+    assert stages == dict(
+        works="", fixed="", missing="build", unbuilt="build", large="stock", dies="stock"
+    )
     assert found["fixed"]["size"] == [32, 32] and found["works"]["size"] == [32, 48]
     assert found["missing"]["needs"] == ["absent_package"]
+    assert found["unbuilt"]["needs"] == ([] if find_spec("mmdet") else ["mmdet"])
     assert "status 7" in found["dies"]["error"] and "memory" in found["large"]["error"]
     page = (sweep.out / "zoo.md").read_text()
-    assert "**2 of 5 families are certified.** 1 cannot be built, 2 fail in" in page
+    assert "**2 of 6 families that were tried are certified.**" in page
     assert "| works | `toy_cityscapes.py` | 32x48 | yes |" in page
     assert "| missing | `toy_cityscapes.py` | 32x48 | no: build | absent_package |" in page
     # Everything has its record; what failed is tried again on demand, what it needed is kept.
@@ -101,7 +117,7 @@ def test_what_becomes_of_each_family(sweep):
     assert (sweep.out / "zoo.jsonl").read_text() == lines
     sweep.write("missing")
     _, found = sweep("--retry", "--only", "missing", "works")
-    assert (sweep.out / "zoo.jsonl").read_text().count("\n") == 6 and found["missing"][
+    assert (sweep.out / "zoo.jsonl").read_text().count("\n") == 7 and found["missing"][
         "stage"
     ] == ""
     page = (sweep.out / "zoo.md").read_text()
@@ -125,3 +141,13 @@ def test_wrong_flags(sweep, capsys):
     with pytest.raises(SystemExit):
         sweep("--size", "512")
     assert "--size must be HEIGHTxWIDTH, such as 512x1024, got 512" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", OPTIONAL)
+def test_families_that_need_optional_packages(tool_module, family):
+    for module in OPTIONAL[family]:
+        pytest.importorskip(module)
+    tool = tool_module(TOOL)
+    record = tool.try_config(tool.families([tool.INSTALLED])[family], (64, 128))
+    assert record["error"] == record["stage"] == ""

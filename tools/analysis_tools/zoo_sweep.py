@@ -12,11 +12,13 @@ import re
 import resource
 import sys
 import tempfile
+import textwrap
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
 from importlib.metadata import distributions
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -39,19 +41,23 @@ from mmseg_lipcert.utils.failures import describe, one_line_errors, work_begins
 _SETTINGS = dict(
     sigma=0.1, n0=1, n=1, alpha=0.9, tau=0.5, correction="k-fwer", k=10**6, draws_per_batch=1
 )
-_INSTALLED = Path(mmseg.__file__).parent / ".mim" / "configs"
-_MISSING = re.compile(r"(?:No module named '|(?:[Pp]lease|pip|mim) install )([\w-]+)")
+INSTALLED = Path(mmseg.__file__).parent / ".mim" / "configs"
+_MISSING = re.compile(r"(?:No module named '|(?:Please|pip|mim) install )([A-Za-z][\w-]*)")
+_SCOPES = ("mmdet", "mmpretrain")
+_NAMES = {"onedl-mmdetection": "mmdet", "mmcv": "compiled mmcv", "onedl-mmcv": "compiled mmcv"}
 _TOOLBOX = re.compile(r"(onedl-)?mm(?!seg_lipcert)\w+|torch")
 _PAGE = """\
 # The zoo under noise
 
-Made by `tools/analysis_tools/zoo_sweep.py`: one config of every family of MMSegmentation
-(random weights, one size of image, else as it is), certified by smoothing on the CPU, with
+Made by `tools/analysis_tools/zoo_sweep.py`: one config of every family of MMSegmentation,
+certified by smoothing on the CPU, with random weights and otherwise as it is, on an image of the
+size that the table names (the config's own where the stock code cannot do others), with
 {installed}.
-Where the stock code cannot do {size}, the size is the config's own.
 
-**{works} of {families} families are certified.** {build} cannot be built, {stock} fail in
-MMSegmentation alone (stock), {certify} fail in the certification only (certify).
+**{works} of {families} families that were tried are certified.** In MMSegmentation itself {build}
+cannot be built (build) and {stock} cannot predict (stock); {certify} fail in the certification only
+(certify). "Needs" names optional packages: `mmpretrain` comes with
+`pip install "mmseg_lipcert[zoo]"`, for the others see [installation](installation.md).
 
 | family | config | size | certified | needs | seconds | why not |
 |---|---|---|---|---|---|---|
@@ -64,7 +70,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--configs", type=Path, nargs="+", default=[_INSTALLED], metavar="FOLDER")
+    parser.add_argument("--configs", type=Path, nargs="+", default=[INSTALLED], metavar="FOLDER")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/zoo"), metavar="FOLDER")
     parser.add_argument("--only", nargs="+", metavar="FAMILY", help="these folders of configs")
     parser.add_argument(
@@ -164,7 +170,7 @@ def try_config(
         MMSegmentation predicts, ``'certify'``, or ``''``; ``size``; ``error``; ``needs``, missing
         packages.
     """
-    record = dict(stage="build", size=size, error="", needs=[])
+    record, config = dict(stage="build", size=size, error="", needs=[]), Config()
     try:
         say(record)
         config = read_config(path, size)
@@ -178,11 +184,12 @@ def try_config(
         return dict(record, stage="")
     except Exception as error:
         traceback.print_exc()
-        needs = _MISSING.findall("".join(traceback.format_exception(error)))
+        needs = set(_MISSING.findall("".join(traceback.format_exception(error))))
+        needs |= {n for n in _SCOPES if f"{n}." in config.text and find_spec(n) is None}
         while error.__cause__ is not None:
             error = error.__cause__
-        message = re.sub(r"(/[\w.+-]+)+/", "", describe(error))  # without folders
-        record.update(error=message, needs=sorted(set(needs)))
+        message = re.sub(r"(?<![\w:/])(/[\w.+-]+)+/", "", describe(error))  # without folders
+        record.update(error=message, needs=sorted({_NAMES.get(n, n) for n in needs}))
     own = tuple(config.get("crop_size", size)) if record["stage"] == "stock" else size
     return record if own == size else try_config(path, own, say)
 
@@ -232,7 +239,7 @@ def read_records(file: Path) -> list[dict[str, Any]]:
     return records
 
 
-def page_of(records: list[dict[str, Any]], size: tuple[int, int]) -> str:
+def page_of(records: list[dict[str, Any]]) -> str:
     """What was done with which versions, how many families work, and a row for each."""
     last = {record["family"]: record for record in records}
     counts = Counter(record["stage"] for record in last.values())
@@ -242,11 +249,10 @@ def page_of(records: list[dict[str, Any]], size: tuple[int, int]) -> str:
         # What was missing at an earlier try is needed all the same.
         needs = {name for r in records if r["family"] == family for name in r["needs"]}
         certified = f"no: {record['stage']}" if record["stage"] else "yes"
-        why = record["error"].replace("|", "/")[:200]
+        why = textwrap.shorten(record["error"].replace("|", "/"), 80, placeholder=" ...")
         cells = (family, f"`{record['config']}`", "{}x{}".format(*record["size"]), certified)
         rows.append((*cells, ", ".join(sorted(needs)), f"{record['seconds']:.0f}", why))
     return _PAGE.format(
-        size="{}x{}".format(*size),
         installed=", ".join(sorted(installed)),
         works=counts[""],
         families=len(last),
@@ -278,7 +284,7 @@ def main() -> int:
         with open(file, "a", encoding="utf-8") as lines:
             lines.write(json.dumps(records[-1]) + "\n")
         print(f"{family}: {tried['stage'] or 'certified'} {tried['error']}"[:200], flush=True)
-    (args.out / "zoo.md").write_text(page_of(records, args.size), encoding="utf-8")
+    (args.out / "zoo.md").write_text(page_of(records), encoding="utf-8")
     return int("certify" in stages.values())
 
 

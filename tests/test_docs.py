@@ -18,7 +18,12 @@ PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("configs/*/*.md")],
     key=lambda page: page.relative_to(ROOT).parts,
 )
-FOREIGN_FLAGS = {"--local-dir", "--no-build-isolation"}  # of hf and pip
+FOREIGN_FLAGS = {
+    *("--local-dir", "--no-build-isolation", "--no-deps"),  # of hf and pip
+    *("--nproc-per-node", "--nnodes", "--node-rank", "--master-addr", "--master-port"),  # torchrun
+    *("--rdzv-id", "--rdzv-backend", "--rdzv-endpoint"),
+    *("--nodes", "--ntasks-per-node", "--gpus-per-node", "--cpus-per-task", "--kill-on-bad-exit"),
+}
 
 
 class Parser(BaseException):

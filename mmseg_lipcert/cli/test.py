@@ -57,7 +57,6 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def check_checkpoint_needed(checkpoint: str | None, model: nn.Module) -> None:
     """Refuse a checkpoint for a network that is a file, and any other network without."""
-    model = cast(nn.Module, model.module) if is_model_wrapper(model) else model
     if checkpoint is None and file_digest(model) is None:
         raise CommandLineError(
             f"{type(model).__name__} needs a checkpoint; only a network in a file, such as an "
@@ -111,8 +110,10 @@ def main() -> None:
             evaluator["output_dir"], evaluator["keep_results"] = args.out, True
     with blame(f"cannot run config {args.config}"):
         runner = ToolRunner.from_cfg(config)
-        check_checkpoint_needed(args.checkpoint, runner.model)
-        check_preprocessor(runner.model)
+        model = runner.model
+        model = cast(nn.Module, model.module) if is_model_wrapper(model) else model
+        check_checkpoint_needed(args.checkpoint, model)
+        check_preprocessor(model)
         _ = runner.test_loop  # built on first use
     try:
         runner.test()

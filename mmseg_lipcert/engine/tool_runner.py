@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import Any
 
+import torch.distributed
+from mmengine.device import get_device
+from mmengine.dist import is_distributed
 from mmengine.logging import MMLogger
+from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.runner import Runner
+from torch import nn
 
 from ..utils.failures import work_begins
 
@@ -17,8 +23,35 @@ class ToolRunner(Runner):
 
     What it says of config, machine and hooks, some 400 lines, goes to its log file; with
     ``log_level='DEBUG'`` to the console, too. A failure behind the first batch is one of the work
-    (:func:`mmseg_lipcert.utils.failures.work_begins`).
+    (:func:`mmseg_lipcert.utils.failures.work_begins`). Where there is no accelerator, several
+    processes talk over gloo, whatever backend the config names.
     """
+
+    def setup_env(self, env_cfg: dict[str, Any]) -> None:
+        """Join the other processes; MMEngine's own way needs a GPU for each."""
+        if self._launcher == "pytorch" and get_device() == "cpu" and not is_distributed():
+            seconds = env_cfg.get("dist_cfg", {}).get("timeout")
+            timeout = None if seconds is None else timedelta(seconds=seconds)
+            torch.distributed.init_process_group("gloo", timeout=timeout)
+        super().setup_env(env_cfg)
+
+    def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
+        """Wrap the model for several processes, on CPUs too, where a wrapper's config says nothing.
+
+        A network without trainable weights, such as one in a file, stays as it is: there is nothing
+        to synchronize, and PyTorch refuses to try.
+        """
+        if not self.distributed:
+            return super().wrap_model(model_wrapper_cfg, model)
+        if not any(weight.requires_grad for weight in model.parameters()):
+            return model.to(get_device())
+        if get_device() != "cpu":
+            return super().wrap_model(model_wrapper_cfg, model)
+        return MMDistributedDataParallel(
+            module=revert_sync_batchnorm(model),  # which needs GPUs
+            broadcast_buffers=False,
+            find_unused_parameters=self.cfg.get("find_unused_parameters", False),
+        )
 
     def build_logger(
         self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any

@@ -221,7 +221,7 @@ def check_dataset(
     """
     check_ignored(images.dataset, ignore_index)
 
-    def check(name: str) -> tuple[int, int]:
+    def check(name: str) -> tuple[int, list[int]]:
         info = images.info(name)
         files = f"{info['img_path']} (labels: {info.get('seg_map_path')})"
         try:
@@ -248,7 +248,7 @@ def check_dataset(
                 f"{files} has labels {wrong.unique().tolist()[:5]}; "
                 f"classes are 0..{num_classes - 1}, ignored pixels {ignore_index}"
             )
-        return labels.numel(), int(valid.sum())
+        return labels.numel(), labels[valid].long().bincount(minlength=num_classes).tolist()
 
     check(images.names[0])  # names the file if it cannot be read
     first = [images[0]["inputs"] for _ in range(_READS)]
@@ -260,11 +260,18 @@ def check_dataset(
     logger = MMLogger.get_current_instance()
     logger.info(f"Reading {len(images)} images and label maps once")
     counts = track_progress_rich(check, [(name,) for name in images.names], description="reading")
-    void = sum(valid == 0 for _, valid in counts)
+    void = sum(not any(pixels) for _, pixels in counts)
+    present = torch.tensor([pixels for _, pixels in counts]).sum(0).nonzero().flatten().tolist()
     if labeled and void == len(counts):
         raise CertificationError(
             f"no pixel of the {len(counts)} images has a label other than the ignored "
             f"{ignore_index}: accuracy and IoU are undefined; check the label files"
+        )
+    if len(present) == 1 < num_classes:
+        logger.warning(
+            f"all labeled pixels have class {present[0]}: are other classes hidden behind the "
+            f"ignored label {ignore_index}? Label files hold class numbers 0..{num_classes - 1}, "
+            "not colors"
         )
     if void:
         logger.warning(f"{void} of {len(counts)} images have no labeled pixel and count nowhere")

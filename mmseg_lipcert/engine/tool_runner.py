@@ -14,17 +14,24 @@ from torch import nn
 
 from ..utils.failures import work_begins
 
-# How the records begin that fill the console before the first image: config, machine, hooks.
-_DUMPS = ("Config:", "\n" + 60 * "-" + "\nSystem environment:", "Hooks will be executed")
+# How the records begin that fill the console and say nothing of the run: config, machine, hooks,
+# what MMEngine does by itself, and what it deprecates in its own parts.
+_DUMPS = (
+    *("Config:", "\n" + 60 * "-" + "\nSystem environment:", "Hooks will be executed", "Exp name:"),
+    *("Distributed training is not used", "Load checkpoint from"),
+    *('"FileClient" will be', '"HardDiskBackend" is the alias'),
+)
+# And of a certification, which reports its own progress.
+_TEST_LINES = ("Iter(test)", "Epoch(test)")
 
 
 class ToolRunner(Runner):
     """MMEngine's runner as the tools start it.
 
-    What it says of config, machine and hooks, some 400 lines, goes to its log file; with
-    ``log_level='DEBUG'`` to the console, too. A failure behind the first batch is one of the work
-    (:func:`mmseg_lipcert.utils.failures.work_begins`). Where there is no accelerator, several
-    processes talk over gloo, whatever backend the config names.
+    What it says of config, machine and hooks, some 400 lines, and the warnings of Python go to its
+    log file; with ``log_level='DEBUG'`` to the console, too. A failure behind the first batch is
+    one of the work (:func:`mmseg_lipcert.utils.failures.work_begins`). Where there is no
+    accelerator, several processes talk over gloo, whatever backend the config names.
     """
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
@@ -58,9 +65,18 @@ class ToolRunner(Runner):
     ) -> MMLogger:
         """Build the logger."""
         logger = super().build_logger(log_level, log_file, **kwargs)
+        hooks = self.cfg.get("custom_hooks") or ()
+        certifies = any(hook.get("type") == "CertificationHook" for hook in hooks)
+        hidden = _DUMPS + _TEST_LINES if certifies else _DUMPS
+        warned = logging.getLogger("py.warnings")
+        warned.handlers, warned.propagate = [logging.NullHandler()], False
         for handler in logger.handlers:
-            if not isinstance(handler, logging.FileHandler) and handler.level > logging.DEBUG:
-                handler.addFilter(lambda record: not record.getMessage().startswith(_DUMPS))
+            shown = not isinstance(handler, logging.FileHandler)
+            if shown and handler.level > logging.DEBUG:
+                handler.addFilter(lambda record: not record.getMessage().startswith(hidden))
+            else:
+                warned.addHandler(handler)
+        logging.captureWarnings(True)
         return logger
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:

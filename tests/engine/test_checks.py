@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import nn
@@ -165,6 +166,18 @@ def test_labels_without_any_valid_pixel_are_refused():
     with pytest.raises(CertificationError, match="no pixel of the 2 images"):
         check_dataset(Labels(VOID, VOID), 3, 255)
     assert check_dataset(Labels(VOID), 3, 255, labeled=False) == [24]
+
+
+def test_masks_whose_foreground_is_ignored_are_noticed(monkeypatch):
+    said = []
+    logger = SimpleNamespace(info=lambda _: None, warning=said.append)
+    monkeypatch.setattr(MMLogger, "get_current_instance", lambda: logger)
+    mask = torch.where(torch.arange(6) < 3, 0, 255).expand(1, 4, 6)
+    check_dataset(Labels(mask, mask), 2, 255)
+    assert len(said) == 1 and "all labeled pixels have class 0" in said[0] and "255" in said[0]
+    check_dataset(Labels(mask, GOOD), 2, 255)
+    check_dataset(Labels(mask), 1, 255)
+    assert len(said) == 1
 
 
 def test_dataset_and_metric_ignore_one_label():

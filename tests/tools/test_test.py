@@ -394,6 +394,26 @@ def test_model_without_bound_is_refused(project, tmp_path, test_tool):
         )
 
 
+def test_the_console_shows_the_run_and_the_log_the_rest(project, test_tool, tmp_path, capfd):
+    test_tool(project.config, project.checkpoint, "--certify", "--eps", 0.1)
+    shown = "".join(capfd.readouterr())
+    places = [
+        shown.index(text)
+        for text in (
+            *(
+                "Lipschitz bound of",
+                "Certifying 3 images (0 already finished) by lipschitz (eps 0.1)",
+            ),
+            *("3 of 3 images", "Guaranteed under", "Certificate written to", "Report written to"),
+        )
+    ]
+    assert places == sorted(places) and "\n" not in shown[places[-1] :].strip()
+    (log,) = (tmp_path / "work").glob("*/*.log")
+    hidden = ("Config:", "(test) [", "System environment", "UserWarning")
+    assert {text for text in hidden if text in log.read_text()} == {*hidden}
+    assert {text for text in hidden if text in shown} == set()
+
+
 def test_stock_testing_works_without_certification(project, test_tool, tmp_path, capsys):
     test_tool(project.config, project.checkpoint, "--out", tmp_path / "predictions")
     assert len(list((tmp_path / "predictions").rglob("*.png"))) == 3

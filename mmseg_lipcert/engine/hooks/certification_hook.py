@@ -34,8 +34,10 @@ from ..checks import check_checkpoint, check_classes, check_dataset, file_digest
 from ..image_list import ImageList
 from ..run_settings import run_settings, weights_digest
 
-# Lines of progress of a run, beside the logger's own.
-_PROGRESS_LINES = 20
+# Lines of progress of a run.
+_PROGRESS_LINES = 10
+# Settings that the line before the first image names.
+_NAMED = (*("eps", "sigma", "n0", "n", "alpha", "taus", "correction"), *("autocast", "scale"))
 
 
 @HOOKS.register_module()
@@ -121,8 +123,8 @@ class CertificationHook(Hook):
                 self.store.write("audit.json", certificate_json(audit))
             self._draw_missing(finished)
         runner.logger.info(
-            f"Certifying {len(remaining)} images ({len(finished)} already finished); "
-            f"results in {self.store.folder}"
+            f"Certifying {len(remaining)} images ({len(finished)} already finished) by "
+            f"{certifier.method} ({_named(settings)}); results in {self.store.folder}"
         )
         self._total, self._began = len(remaining), time.perf_counter()
         loader = copy.deepcopy(runner.cfg.test_dataloader)
@@ -303,6 +305,15 @@ def _certifier(runner: Runner) -> Certifier:
     raise CertificationError(
         f"no certifier goes with the metric {type(metric).__name__}; use one of "
         f"{', '.join(sorted({c.metric_type.__name__ for c in CERTIFIERS.values()}))}"
+    )
+
+
+def _named(settings: dict[str, Any]) -> str:
+    """The settings that matter most, as text."""
+    values = {name: settings[name] for name in _NAMED if settings.get(name) is not None}
+    return ", ".join(
+        f"{name} {' '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}"
+        for name, value in values.items()
     )
 
 

@@ -52,8 +52,10 @@ def scenes(draw):
     cells = None if draw(st.booleans()) or 0 in map(len, repeats) else tuple(repeats)
     rows, columns = cells or (torch.arange(height), torch.arange(width))
     labels = max(2, classes)
-    target = torch.randint(0, labels + 1, (len(rows), len(columns)), generator=generator)
-    target[target == labels] = IGNORE
+    # Often some classes are labeled nowhere, so that all of them can be false alarms.
+    used = draw(st.integers(1, labels))
+    target = torch.randint(0, used + 1, (len(rows), len(columns)), generator=generator)
+    target[target == used] = draw(st.sampled_from([0, IGNORE]))
     maps = LabelMaps(logits.flatten(1).numpy(), np.zeros((labels, height * width), dtype=int))
     cell = (rows[:, None] * width + columns).numpy()
     bound = draw(st.sampled_from([0.3, 1.0, 4.46]))

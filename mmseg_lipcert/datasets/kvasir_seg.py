@@ -11,7 +11,7 @@ class KvasirSegDataset(BaseSegDataset):
     """Kvasir-SEG, 1000 images of 332x487 to 1920x1072 pixels, background and polyp.
 
     Labels are single-channel PNG files with ids 0 and 1, as
-    ``tools/dataset_converters/kvasir_seg.py`` makes them of the published JPEG masks.
+    ``lipcert kvasir-seg`` makes them of the published JPEG masks.
 
     Source: Jha et al., "Kvasir-SEG: A Segmented Polyp Dataset", MMM 2020.
 

@@ -12,7 +12,7 @@ def test_logits_stay_the_same(project, tmp_path, run_tool, capsys):
     printed = capsys.readouterr().out
     assert "free classifier of 19 classes" in printed
     assert (
-        f"python tools/train.py CONFIG_WITH_free_classifier=True --cfg-options load_from={output}"
+        f"lipcert train CONFIG_WITH_free_classifier=True --cfg-options load_from={output}"
         in printed
     )
     config = Config.fromfile(project.config).model

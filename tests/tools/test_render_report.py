@@ -45,7 +45,7 @@ def test_a_page_that_cannot_be_written_loses_nothing(project, test_tool, tmp_pat
     assert (out / "certificate.json").is_file() and (out / "curve.png").is_file()
     (message,) = errors
     assert "report.html was not written: OSError: disk is full" in message
-    assert "certificate.json is complete" in message and f"render_report.py {out}" in message
+    assert "certificate.json is complete" in message and f"lipcert report {out}" in message
 
 
 def test_a_folder_without_certificate(render, tmp_path):

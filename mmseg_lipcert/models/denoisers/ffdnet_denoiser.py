@@ -30,7 +30,7 @@ class FFDNetDenoiser(BaseDenoiser):
     Args:
         path: ``.safetensors`` file with ``model.0.weight``, ``model.0.bias``, ``model.2.weight``,
             ...; depth and width are read from it. The authors' ``.pth`` is converted by
-            ``tools/model_converters/ffdnet_to_safetensors.py``.
+            ``lipcert ffdnet-to-safetensors``.
         dtype: Of the convolutions: ``'float32'``, ``'bfloat16'`` or ``'float16'``; what is around
             them stays in float32. Defaults to ``'float32'``.
         channels_last: Memory layout of the convolutions. Defaults to False.
@@ -62,14 +62,14 @@ class FFDNetDenoiser(BaseDenoiser):
             raise FileNotFoundError(
                 f"there is no {path}. Nothing is downloaded: fetch ffdnet_color.pth from the "
                 "releases of github.com/cszn/KAIR and convert it with "
-                "tools/model_converters/ffdnet_to_safetensors.py"
+                "lipcert ffdnet-to-safetensors"
             )
         try:
             weights = load_file(path)
         except SafetensorError as error:
             raise ValueError(
                 f"{path} is no safetensors file ({error}); a .pth is converted with "
-                "tools/model_converters/ffdnet_to_safetensors.py"
+                "lipcert ffdnet-to-safetensors"
             ) from error
         try:
             self.model = ffdnet(*ffdnet_size(weights))

@@ -45,8 +45,8 @@ def load_unet(path: Path, dtype: torch.dtype) -> UNet2DModel:
         raise FileNotFoundError(
             f"{path} holds no diffusers model (there is no {file}). Nothing is downloaded: fetch "
             "one first, such as 'hf download google/ddpm-ema-church-256 --local-dir FOLDER', train "
-            "one with tools/train.py and a config of configs/denoiser, or convert one with "
-            "tools/model_converters/guided_diffusion_to_diffusers.py"
+            "one with lipcert train and a config of configs/denoiser, or convert one with lipcert "
+            "guided-diffusion-to-diffusers"
         )
     config = _read_json(file)
     _check_config(path, config)

@@ -17,7 +17,7 @@ class LipEnsemble(LipEncoderDecoder):
 
     Certified like one network by one forward pass of each member; the bound is the mean of the
     members' bounds. Members are trained alone and joined by
-    ``tools/model_converters/join_ensemble.py``.
+    ``lipcert join-ensemble``.
 
     Args:
         members: The ``model`` of each member's config. Their ``data_preprocessor`` must be that of

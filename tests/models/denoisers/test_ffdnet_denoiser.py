@@ -77,7 +77,7 @@ def test_what_is_wrong_is_named(published, tmp_path):
     with pytest.raises(FileNotFoundError, match="Nothing is downloaded: fetch"):
         build(tmp_path / "absent.safetensors")
     (tmp_path / "ffdnet.pth").write_bytes(b"0" * 100)
-    with pytest.raises(ValueError, match="no safetensors file .*ffdnet_to_safetensors"):
+    with pytest.raises(ValueError, match="no safetensors file .*ffdnet-to-safetensors"):
         build(tmp_path / "ffdnet.pth")
     save_file({"conv.weight": torch.ones(3)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match=r"no FFDNet .*: its keys are not .*conv\.weight"):

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CONFIG = "mmseg_lipcert::lip_unet/lip-unet_s_30e_street-scenes-256x512.py"
-CHECKPOINT = "mmseg_lipcert::lip-unet_s_street-scenes.pth"
+CONFIG = "mmseg_lipcert::lip_shift_unet/lip-shift-unet_m_30e_street-scenes-256x512.py"
+CHECKPOINT = "mmseg_lipcert::lip-shift-unet_m_street-scenes.pth"
 INHERITED = """
 from pathlib import Path
 from mmseg_lipcert.utils.cli import load_config

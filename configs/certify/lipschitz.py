@@ -1,5 +1,5 @@
 # Certifies any Lipschitz model of these configs with any tools/test.py, see README.md.
-_base_ = "{{$MODEL_CONFIG:../lip_unet/lip-unet_s_30e_street-scenes-256x512.py}}"
+_base_ = "{{$MODEL_CONFIG:../lip_shift_unet/lip-shift-unet_m_30e_street-scenes-256x512.py}}"
 custom_imports = dict(imports=["mmseg_lipcert.registration"])
 custom_hooks = [dict(type="CertificationHook")]
 test_evaluator = dict(

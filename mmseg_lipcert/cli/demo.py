@@ -21,8 +21,8 @@ from ..utils.failures import one_line_errors
 from ..utils.rounding import confidence, percent, significant
 
 LIPSCHITZ = (
-    "mmseg_lipcert::lip_unet/lip-unet_s_30e_street-scenes-256x512.py",
-    "mmseg_lipcert::lip-unet_s_street-scenes.pth",
+    "mmseg_lipcert::lip_shift_unet/lip-shift-unet_m_30e_street-scenes-256x512.py",
+    "mmseg_lipcert::lip-shift-unet_m_street-scenes.pth",
 )
 PLAIN = (
     "mmseg_lipcert::fast_scnn/fast-scnn_20e_street-scenes-256x512.py",

@@ -101,7 +101,8 @@ class LipschitzCertificateMetric(CertificateMetric):
             sample["logit_stride"],
             sample.get("classifier"),
         )
-        return {**entry, "resized": is_resized(sample)}
+        passes = sample.get("forward_passes", 1)
+        return {**entry, "resized": is_resized(sample), "forward_passes": passes}
 
     def summarize(self, entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Figures of the dataset (:func:`mmseg_lipcert.certificates.dataset_summary`)."""

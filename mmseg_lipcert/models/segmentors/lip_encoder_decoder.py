@@ -39,7 +39,7 @@ class LipEncoderDecoder(EncoderDecoder):
         **kwargs: Arguments of ``EncoderDecoder``. ``train_cfg`` may hold ``autocast='bfloat16'``:
             training then computes activations in that type; inference never does. ``test_cfg`` may
             hold ``mirror=True`` and ``shifts=[(rows, columns), ...]``: the logits are then the mean
-            over the image as it is shifted (see :class:`MeanLogits`), and over mirror images, at
+            over the image as it is shifted (see :class:`NativeLogits`) and over mirror images, at
             the cost of so many forward passes and no change of the bound.
 
     Raises:
@@ -80,10 +80,11 @@ class LipEncoderDecoder(EncoderDecoder):
         if self._folded is None:
             # Weights made in inference mode could not be audited later.
             with torch.inference_mode(False), torch.no_grad():
-                networks = self._networks()
-                mirror = (self.test_cfg or {}).get("mirror", False)
-                plain = len(networks) == 1 and self.shifts == [(0, 0)] and not mirror
-                network = networks[0] if plain else MeanLogits(networks, self.shifts, mirror)
+                networks = [
+                    NativeLogits(segmentor, self.shifts, self._mirror)
+                    for segmentor in self._members()
+                ]
+                network = networks[0] if len(networks) == 1 else MeanLogits(networks)
                 folded = fold_network(network).to(memory_format=torch.channels_last)
                 for part in list(folded.modules()):
                     if isinstance(part, NativeLogits):
@@ -91,15 +92,24 @@ class LipEncoderDecoder(EncoderDecoder):
             self.__dict__["_folded"] = folded
         return self._folded
 
-    def _networks(self) -> list[NativeLogits]:
-        """The networks whose logits are averaged in evaluation."""
-        return [NativeLogits(self)]
+    def _members(self) -> list[LipEncoderDecoder]:
+        """The segmentors whose logits are averaged in evaluation."""
+        return [self]
+
+    @property
+    def _mirror(self) -> bool:
+        return (self.test_cfg or {}).get("mirror", False)
+
+    @property
+    def forward_passes(self) -> int:
+        """Networks times shifts times (with the mirror image) 2: forward passes per image."""
+        return len(self._members()) * len(self.shifts) * (2 if self._mirror else 1)
 
     @torch.no_grad()
     def add_to_logits(self, shifts: Tensor) -> None:
         """Add a constant to the logits of each class, shape (K,): the bound stays what it is."""
-        for network in self._networks():
-            classifier = network.decode_head.conv_seg
+        for segmentor in self._members():
+            classifier = segmentor.decode_head.conv_seg
             getattr(classifier, "conv", classifier).bias.add_(shifts)
         self._forget_folded()
 
@@ -186,14 +196,18 @@ class LipEncoderDecoder(EncoderDecoder):
             head: shifted so that its threshold lies at 0) and
             ``pred_sem_seg`` (1, H0, W0) at the original size; the metainfo ``input_size`` is that
             of the network's image, ``logit_stride`` how many rows of it one row of logits stands
-            for.
+            for, ``forward_passes`` how many the logits are the mean of.
         """
         logits = self.network(inputs)
         if self.out_channels == 1:
             logits = logits - math.log(
                 self.decode_head.threshold / (1 - self.decode_head.threshold)
             )
-        carried = dict(input_size=tuple(inputs.shape[2:]), logit_stride=self.logit_stride)
+        carried = dict(
+            input_size=tuple(inputs.shape[2:]),
+            logit_stride=self.logit_stride,
+            forward_passes=self.forward_passes,
+        )
         if data_samples is None:
             shape = dict(ori_shape=tuple(inputs.shape[2:]), img_shape=tuple(inputs.shape[2:]))
             data_samples = [SegDataSample(metainfo=shape) for _ in inputs]

@@ -8,15 +8,14 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from .lip_encoder_decoder import LipEncoderDecoder
-from .native_logits import NativeLogits
 
 
 @MODELS.register_module()
 class LipEnsemble(LipEncoderDecoder):
     """Mean of the native logits of several 1-Lipschitz networks, which is 1-Lipschitz itself.
 
-    Certified like one network by one forward pass of each member; the bound is the mean of the
-    members' bounds. Members are trained alone and joined by
+    Certified like one network by one forward pass of each member; the bound is at most the root
+    mean square of the members' bounds. Members are trained alone and joined by
     ``lipcert join-ensemble``.
 
     Args:
@@ -75,8 +74,8 @@ class LipEnsemble(LipEncoderDecoder):
             )
         return {key: member[key] for key in ("backbone", "neck", "decode_head") if key in member}
 
-    def _networks(self) -> list[NativeLogits]:
-        return [NativeLogits(member) for member in (self, *self.others)]
+    def _members(self) -> list[LipEncoderDecoder]:
+        return [self, *self.others]
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Not defined.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor, nn
@@ -14,79 +15,97 @@ class NativeLogits(nn.Module):
     and decode head, and cuts off the logits of the padding (norm 1). Nothing is interpolated: when
     the head works at a stride, the logits stay at that stride.
 
+    With several views the logits are the mean of those of the image as it is shifted, behind zeros,
+    and mirrored, each moved back. Shifting, mirroring and cutting do not stretch distances, so that
+    the mean has the bound of the network: accuracy is bought by forward passes, not by robustness.
+
     Args:
         segmentor: The segmentor whose modules are used (not copied).
+        shifts: Rows and columns by which the network sees the image further down and to the right.
+            Defaults to the image as it is.
+        mirror: Whether it also sees the mirror image. Defaults to False.
     """
 
-    def __init__(self, segmentor: EncoderDecoder) -> None:
+    def __init__(
+        self,
+        segmentor: EncoderDecoder,
+        shifts: Sequence[tuple[int, int]] = ((0, 0),),
+        mirror: bool = False,
+    ) -> None:
         super().__init__()
+        self.shifts, self.mirror = tuple(shifts), mirror
         self.backbone = segmentor.backbone
         self.neck = segmentor.neck if segmentor.with_neck else None
         self.decode_head = segmentor.decode_head
 
-    def forward(self, inputs: Tensor, shift: tuple[int, int] = (0, 0)) -> Tensor:
+    def forward(self, inputs: Tensor) -> Tensor:
         """Map preprocessed images (N, 3, H, W) to logits (N, K, ceil(H/s), ceil(W/s)).
 
-        With a ``shift`` (rows, columns) the network sees the image that much further down and to
-        the right, behind zeros, and the logits are moved back.
-
         Raises:
-            ValueError: If the shift is no multiple of the logits' stride.
+            ValueError: If a shift is no multiple of the logits' stride.
         """
         height, width = inputs.shape[2:]
-        down, right = shift
         divisor = getattr(self.backbone, "total_stride", 1)
-        inputs = F.pad(
-            inputs, (right, -(width + right) % divisor, down, -(height + down) % divisor)
+        bottom, right = (
+            side + most + -(side + most) % divisor
+            for side, most in zip((height, width), map(max, *self.shifts, (0, 0)), strict=True)
         )
-        features = self.backbone(inputs)
+        # All views are one batch, which an audit traces once.
+        views = [
+            F.pad(image, (column, right - width - column, row, bottom - height - row))
+            for image in ([inputs, inputs.flip(3)] if self.mirror else [inputs])
+            for row, column in self.shifts
+        ]
+        features = self.backbone(torch.cat(views) if len(views) > 1 else views[0])
         if self.neck is not None:
             features = self.neck(features)
         logits = self.decode_head(features)
-        stride = -(-inputs.shape[2] // logits.shape[2])
-        if down % stride or right % stride:
-            raise ValueError(
-                f"shifts must be multiples of the logits' stride {stride}, got {shift}"
-            )
-        top, left = down // stride, right // stride
-        return logits[:, :, top : top - (-height // stride), left : left - (-width // stride)]
+        stride = -(-bottom // logits.shape[2])
+        found = []
+        for number, part in enumerate(logits.chunk(len(views)) if len(views) > 1 else [logits]):
+            row, column = shift = self.shifts[number % len(self.shifts)]
+            if row % stride or column % stride:
+                raise ValueError(
+                    f"shifts must be multiples of the logits' stride {stride}, got {shift}"
+                )
+            top, left = row // stride, column // stride
+            part = part[:, :, top : top - (-height // stride), left : left - (-width // stride)]
+            found.append(part if number < len(self.shifts) else part.flip(3))
+        return mean(found)
 
 
 class MeanLogits(nn.Module):
-    """Mean of the logits of networks, shifted images and mirror images, each moved back.
-
-    Shifting behind zeros, mirroring and cutting do not stretch distances, so that the mean has the
-    mean of the networks' bounds: what it gains in accuracy costs forward passes and no robustness.
+    """Mean of the logits of several networks: bounded by the root mean square of their bounds.
 
     Args:
-        networks: The networks; logits of the same size.
-        shifts: Rows and columns by which each network sees the image shifted.
-        mirror: Whether each also sees the mirror image.
+        networks: The networks.
     """
 
-    def __init__(
-        self, networks: Sequence[NativeLogits], shifts: Sequence[tuple[int, int]], mirror: bool
-    ) -> None:
+    def __init__(self, networks: Sequence[NativeLogits]) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
-        self.shifts, self.mirror = shifts, mirror
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Map preprocessed images (N, 3, H, W) to logits (N, K, ceil(H/s), ceil(W/s))."""
-        views = [network(inputs, shift) for network in self.networks for shift in self.shifts]
-        if self.mirror:
-            mirrored = inputs.flip(3)
-            views += [
-                network(mirrored, shift).flip(3)
-                for network in self.networks
-                for shift in self.shifts
-            ]
-        total = views[0]
-        for view in views[1:]:
-            if view.shape != total.shape:
-                raise ValueError(
-                    f"logits of {tuple(view.shape[1:])} and {tuple(total.shape[1:])} have no mean: "
-                    "the networks must have the same stride"
-                )
-            total = total + view
-        return total / len(views)
+        """Map preprocessed images (N, 3, H, W) to logits (N, K, ceil(H/s), ceil(W/s)).
+
+        Raises:
+            ValueError: If the networks' logits differ in size.
+        """
+        return mean([network(inputs) for network in self.networks])
+
+
+def mean(logits: Sequence[Tensor]) -> Tensor:
+    """Mean of logits of one size.
+
+    Raises:
+        ValueError: If they differ in size.
+    """
+    first = logits[0]
+    for part in logits[1:]:
+        if part.shape != first.shape:
+            raise ValueError(
+                f"logits of {tuple(part.shape[1:])} and {tuple(first.shape[1:])} have no mean: "
+                "the networks must have the same stride"
+            )
+    # One operation, which an audit weighs evenly; a chain of sums it would have to balance.
+    return torch.stack(tuple(logits)).mean(0) if len(logits) > 1 else first

@@ -105,6 +105,7 @@ class ImageProblem:
         if unit is not None:
             return AttackGroup(reachable_items(lower, mask, None, measure, limit)[0], unit)
         costs, gains = reachable_items(lower, mask, profits, measure, limit)
+        assert gains is not None  # there are profits
         return AttackGroup(costs, gains, cheapest_cost(lower, mask, measure))
 
     def _flip_group(self, items: Items, limit: float) -> AttackGroup:

@@ -86,7 +86,10 @@ def parse_args() -> argparse.Namespace:
 def plain_segmentor(config: str, checkpoint: str, device: str) -> nn.Module:
     """A segmentor of any kind, filled and ready for gradients."""
     model = build_model(load_config(config))
-    fill_model(model, check_checkpoint(checkpoint))
+    file = check_checkpoint(checkpoint)
+    if file is None:
+        raise CommandLineError(f"--plain {config} needs a checkpoint, got {checkpoint}")
+    fill_model(model, file)
     return model.to(device).eval().requires_grad_(False)
 
 
@@ -128,16 +131,14 @@ def explain_images(args: argparse.Namespace, config: Config, device: str) -> lis
     to = names.index(args.to) if args.to else None
     images = ImageList(dataset, every=args.every, limit=args.limit)
     explain = CertifiedSegInferencer(config, args.checkpoint, device=device)
-    plain = plain_segmentor(*args.plain, device) if args.plain else None
+    plain = plain_segmentor(args.plain[0], args.plain[1], device) if args.plain else None
     work_begins()
     rows: list[dict[str, Any]] = []
     for name in images.names:
         data, path = images.read(name), images.info(name)["img_path"]
         pixels = data["inputs"][None].to(device).float() / 255
-        own, other = (
-            SegmentorLogits(model, [data["data_samples"]]) if model else None
-            for model in (explain.model, plain)
-        )
+        own = SegmentorLogits(explain.model, [data["data_samples"]])
+        other = SegmentorLogits(plain, [data["data_samples"]]) if plain else None
         labels = own.labels(pixels)[0].cpu().numpy()
         objects = objects_of(labels, wanted, args.min_pixels, args.largest)
         for number, (c, where) in enumerate(objects):

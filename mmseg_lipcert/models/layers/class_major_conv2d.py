@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -34,5 +36,6 @@ class ClassMajorConv2d(nn.Conv2d):
     def forward(self, features: Tensor) -> Tensor:
         """Map features (N, C, H, W) to logits (N, K, H, W)."""
         weight = self.weight.flatten(1).expand(len(features), -1, -1)
-        logits = torch.baddbmm(self.bias[:, None], weight, features.flatten(2))
+        bias = cast(Tensor, self.bias)[:, None]
+        logits = torch.baddbmm(bias, weight, features.flatten(2))
         return logits.unflatten(2, features.shape[2:])

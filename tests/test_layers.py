@@ -21,7 +21,10 @@ LAYERS = [
     {"report"},
     {"engine"},
     {"registration", "registry"},
-    {"apis", "attacks"},
+    {"attacks"},
+    {"apis"},
+    {"cli"},
+    {"__main__"},
 ]
 PARTS = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
 PARTS -= {"__init__", "__pycache__", ".mim"}

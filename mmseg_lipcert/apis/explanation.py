@@ -13,7 +13,7 @@ from ..attacks.line_search import line_search
 from ..attacks.objectives import QuotaObjective
 from ..certificates.regions import changed_pixels
 from ..engine.certifiers import LipschitzResult
-from ..visualization import save_explanation_figure
+from .explanation_figure import save_explanation_figure
 
 
 @dataclass(frozen=True)

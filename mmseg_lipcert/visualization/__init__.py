@@ -4,7 +4,6 @@ from .accuracy_figure import save_accuracy_figure
 from .attack_figure import save_attack_curve, save_attack_scatter
 from .certificate_figure import save_certificate_figure
 from .curve_figure import save_curve_figure
-from .explanation_figure import save_explanation_figure
 from .guarantee_figure import guarantee_svg
 from .object_figure import save_object_figure
 from .region_figure import save_region_figure
@@ -16,7 +15,6 @@ __all__ = [
     "save_attack_scatter",
     "save_certificate_figure",
     "save_curve_figure",
-    "save_explanation_figure",
     "save_object_figure",
     "save_region_figure",
 ]

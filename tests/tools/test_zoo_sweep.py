@@ -2,8 +2,11 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +18,7 @@ from torch import nn
 from mmseg_lipcert.utils.cli import CommandLineError
 
 TOOL = "analysis_tools/zoo_sweep.py"
+ROOT = Path(__file__).parents[2]
 #: Families that need more than MMSegmentation, and the modules that they need.
 OPTIONAL = {
     "convnext": ["mmpretrain"],
@@ -52,8 +56,11 @@ class SweptBackbone(BaseModule):
 
 
 @pytest.fixture
-def sweep(run_tool, project, tmp_path):
-    """Sweep families of these behaviors; give the exit status and the last record of each."""
+def sweep(project, tmp_path):
+    """Sweep families of these behaviors; give the exit status and the last record of each.
+
+    In a process of its own: the tool forks, which is safe only before PyTorch has started threads.
+    """
     out, configs = tmp_path / "out", tmp_path / "configs"
 
     def write(behavior, **settings):
@@ -77,13 +84,19 @@ def sweep(run_tool, project, tmp_path):
             test_cfg=dict(mode="whole"),
             pretrained="https://example.org/absent.pth",
         )
+        config.custom_imports = dict(imports=[__name__])
         config.update(settings)
         (configs / behavior).mkdir(parents=True, exist_ok=True)
         config.dump(configs / behavior / "toy_cityscapes.py")
 
     def run(*flags):
         options = ("--configs", configs, "--out", out, "--size", "32x48", "--memory", 32, *flags)
-        status = run_tool(TOOL, *options)
+        command = map(str, (sys.executable, ROOT / "tools" / TOOL, *options))
+        paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        environment = {**os.environ, "PYTHONPATH": paths}
+        status = subprocess.run(
+            list(command), env=environment, capture_output=True, check=False
+        ).returncode
         lines = (out / "zoo.jsonl").read_text().splitlines()
         return status, {record["family"]: record for record in map(json.loads, lines)}
 
@@ -134,12 +147,13 @@ def test_a_failure_of_ours_and_a_family_that_takes_too_long(sweep):
     assert "more than 0.5 s" in found["slow"]["error"] and found["slow"]["seconds"] < 60
 
 
-def test_wrong_flags(sweep, capsys):
+def test_wrong_flags(sweep, run_tool, tmp_path, capsys):
     sweep.write("works")
+    flags = ("--configs", tmp_path / "configs", "--out", tmp_path / "out")
     with pytest.raises(CommandLineError, match="--only absent: choose from works"):
-        sweep("--only", "absent")
+        run_tool(TOOL, *flags, "--only", "absent")
     with pytest.raises(SystemExit):
-        sweep("--size", "512")
+        run_tool(TOOL, *flags, "--size", "512")
     assert "--size must be HEIGHTxWIDTH, such as 512x1024, got 512" in capsys.readouterr().err
 
 

@@ -10,10 +10,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..utils.rounding import significant
-from .save_figure import save_figure
+from ..visualization.save_figure import save_figure
 
 if TYPE_CHECKING:
-    from ..apis.explanation import Explanation
+    from .explanation import Explanation
 
 
 def save_explanation_figure(

@@ -1,4 +1,3 @@
-import importlib.util
 from pathlib import Path
 
 import cv2
@@ -7,6 +6,7 @@ import pytest
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
+from mmseg_lipcert.cli.dataset_converters import kvasir_seg
 from mmseg_lipcert.datasets import KvasirSegDataset
 from mmseg_lipcert.utils.user_error import UserError
 
@@ -33,13 +33,8 @@ def archive(tmp_path) -> Path:
 
 @pytest.fixture
 def convert(archive, tmp_path):
-    path = Path(__file__).parents[2] / "tools" / "dataset_converters" / "kvasir_seg.py"
-    spec = importlib.util.spec_from_file_location("tool_kvasir_seg", path)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-
     def run(test_images=2):
-        tool.convert(archive, tmp_path / "kvasir", test_images)
+        kvasir_seg.convert(archive, tmp_path / "kvasir", test_images)
         return tmp_path / "kvasir"
 
     return run

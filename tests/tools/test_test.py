@@ -409,9 +409,10 @@ def test_the_console_shows_the_run_and_the_log_the_rest(project, test_tool, tmp_
     ]
     assert places == sorted(places) and "\n" not in shown[places[-1] :].strip()
     (log,) = (tmp_path / "work").glob("*/*.log")
-    hidden = ("Config:", "(test) [", "System environment", "UserWarning")
+    hidden = ("Config:", "(test) [", "System environment")
     assert {text for text in hidden if text in log.read_text()} == {*hidden}
-    assert {text for text in hidden if text in shown} == set()
+    # A warning is given once, perhaps by an earlier test.
+    assert {text for text in (*hidden, "UserWarning") if text in shown} == set()
 
 
 def test_stock_testing_works_without_certification(project, test_tool, tmp_path, capsys):

@@ -6,8 +6,9 @@ from collections.abc import Collection
 from typing import Any
 
 from mmengine.config import Config
-from mmseg.registry import METRICS
+from mmseg.registry import METRICS, MODELS
 
+from ..models.segmentors import LipEncoderDecoder
 from .certifiers import CERTIFIERS
 
 _METRICS = {certifier.metric_type.__name__ for certifier in CERTIFIERS.values()}
@@ -27,7 +28,9 @@ def automatic_method(config: Config, denoiser: object = None) -> str:
     named = [name for name, c in CERTIFIERS.items() if c.metric_type.__name__ == metric]
     if len(named) == 1:
         return named[0]
-    if metric is None and config.model.get("type") == "LipEncoderDecoder":
+    kind = config.model.get("type")
+    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    if metric is None and isinstance(kind, type) and issubclass(kind, LipEncoderDecoder):
         return "lipschitz"
     return "denoise" if denoiser or has_denoiser(config) else "smoothing"
 

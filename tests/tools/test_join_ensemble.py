@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -34,7 +36,9 @@ def test_the_joined_network_certifies_as_one(run_tool, project, tmp_path):
             "--work-dir",
             tmp_path / "run",
         )
-    assert list((tmp_path / "run").rglob("certificate.json"))
+    (certificate,) = (tmp_path / "run").rglob("certificate.json")
+    found = json.loads(certificate.read_text())
+    assert found["method"] == "lipschitz" and found["cost"]["forward_passes_per_image"] == 2
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -14,6 +14,7 @@ from .margins import (
     closing_costs,
     cone_distances,
     flatten_logits,
+    half_gaps,
     half_space_distances,
     predict_with_costs,
 )
@@ -160,13 +161,12 @@ class ImageProblem:
         logits = self._logits
         if logits.shape[0] == 1:
             return self._prediction.lower, self._prediction.flip
-        gap = self._prediction.first - logits[class_index]
+        first, own = self._prediction.first, logits[class_index]
         if self._classifier is None:
-            return gap.mul_(math.sqrt(0.5)), lambda chosen: self._cone_distances(
-                chosen, class_index
-            )
+            return half_gaps(first, own), lambda chosen: self._cone_distances(chosen, class_index)
         distances = class_distances(self._classifier).to(logits.device)
-        lower = closing_costs(gap.double(), distances[class_index][self._label.long()])
+        gap = first.double() - own.double()
+        lower = closing_costs(gap, distances[class_index][self._label.long()])
         return lower, lambda chosen: half_space_distances(
             logits.index_select(1, chosen), class_index, distances
         )

@@ -91,6 +91,15 @@ def top_two(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return label, first, second
 
 
+def half_gaps(first: Tensor, other: Tensor) -> Tensor:
+    """Lower bounds ``(first - other) / sqrt(2)`` of costs, in the dtype of the logits.
+
+    Where the difference of two huge logits overflows, half of the largest number is one as well.
+    """
+    gaps = (first - other).mul_(math.sqrt(0.5))
+    return gaps.clamp_(max=torch.finfo(gaps.dtype).max / 2)
+
+
 def class_distances(classifier: Tensor) -> Tensor:
     """Distances between the rows of a classifier.
 
@@ -137,7 +146,7 @@ def predict_with_costs(logits: Tensor, classifier: Tensor | None = None) -> Pred
         return Prediction(label, logits[0], logits[0], cost, cost)
     label, first, second = top_two(logits)
     if classifier is None:
-        return Prediction(label, first, second, (first - second).mul_(math.sqrt(0.5)))
+        return Prediction(label, first, second, half_gaps(first, second))
     distances = class_distances(classifier).to(logits.device)
     cost = _aware_flip(logits, label, first, distances)
     return Prediction(label, first, second, cost, cost)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 
-from mmseg_lipcert.certificates import entry_costs, flip_costs, predicted_labels
+from mmseg_lipcert.certificates import entry_costs, flip_costs, predicted_labels, worst_case
+from mmseg_lipcert.certificates.margins import cone_distances, half_gaps, predict_with_costs
 
 from .cases import cases, logit_maps
 from .reference import entry_cost
@@ -230,3 +231,31 @@ def test_many_classes_and_pixels_cross_chunks():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call(torch.randn(3, 2, 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [0.0, 1e-45, 1e-30, 1.0, 1e30, 1e38, 3.4e38])
+def test_lower_bounds_are_none_above_the_costs_however_large_the_logits(dtype, size):
+    logits = torch.tensor([[size, size], [-size, size / 3], [0.0, size / 2]], dtype=dtype)
+    prediction = predict_with_costs(logits)
+    assert prediction.lower.isfinite().all()
+    assert (prediction.lower.double() <= prediction.flip() * (1 + 1e-6) + 2e-45).all()
+    entry = half_gaps(prediction.first, logits[1]).double()
+    exact = cone_distances(logits, 1)
+    assert (entry <= exact * (1 + 1e-6) + 2e-45).all()
+
+
+def test_costs_beyond_the_largest_number_of_the_logits_are_within_a_larger_budget():
+    """Of enough pixels that only those within reach are measured, with weights."""
+    side = 150
+    logits = torch.full((2, side, side), 1.75e38)
+    logits[1] *= -1
+    weights = torch.ones(side, side)
+    weights[::2] = 3
+    target = torch.zeros(side, side, dtype=torch.long)
+    eps = 1.001 * 3.5e38 / 2**0.5  # one pixel, the heavier one
+    found = worst_case(logits, target, "pixel_accuracy", [eps], lipschitz=1.0, weights=weights)
+    assert found.item() <= 1 - 3 / weights.sum().item()
+    free = torch.tensor([[1.0], [-1.0]])
+    found = worst_case(logits, target, "iou", [eps], lipschitz=1.0, class_index=1, classifier=free)
+    assert found.item() == 0

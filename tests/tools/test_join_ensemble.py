@@ -39,6 +39,11 @@ def test_the_joined_network_certifies_as_one(run_tool, project, tmp_path):
     (certificate,) = (tmp_path / "run").rglob("certificate.json")
     found = json.loads(certificate.read_text())
     assert found["method"] == "lipschitz" and found["cost"]["forward_passes_per_image"] == 2
+    joined = (tmp_path / "new" / "pair.py", tmp_path / "new" / "pair.pth")
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        assert run_tool("audit_lipschitz.py", *joined, "--size", 32, 64) == 0
+        flags = ("--eps", 0.5, "--attack", "masked-ce", "--steps", 3, "--limit", 1)
+        assert run_tool("attack.py", *joined, *flags, "--out", tmp_path / "attack") == 0
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

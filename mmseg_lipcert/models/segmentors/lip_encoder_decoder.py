@@ -44,7 +44,8 @@ class LipEncoderDecoder(EncoderDecoder):
 
     Raises:
         ValueError: If ``test_cfg`` asks for another mode than ``'whole'``: averaging overlapping
-            windows changes the certified map. If its shifts are no pairs of whole numbers from 0.
+            windows changes the certified map. If its shifts are no pairs of whole numbers from 0,
+            or there are several views and a free classifier.
     """
 
     def __init__(self, *args, **kwargs) -> None:
@@ -53,6 +54,11 @@ class LipEncoderDecoder(EncoderDecoder):
         if mode != "whole":
             raise ValueError(f"a Lipschitz segmentor is tested in mode 'whole', got {mode!r}")
         self.shifts = _checked_shifts((self.test_cfg or {}).get("shifts", [(0, 0)]))
+        if self.has_free_classifier and (self._mirror or self.shifts != [(0, 0)]):
+            raise ValueError(
+                "a free classifier is certified on the image as it is: set test_cfg.mirror=False "
+                f"and shifts=[(0, 0)], got mirror={self._mirror} and shifts={self.shifts}"
+            )
         self._forget_folded()
         self.register_load_state_dict_post_hook(lambda module, _: module._forget_folded())
 

@@ -332,6 +332,15 @@ def test_wrong_shifts_are_named(mmseg_scope, shifts):
         MODELS.build(config)
 
 
+@pytest.mark.parametrize("views", [dict(mirror=True), dict(shifts=[(0, 0), (8, 8)])])
+def test_views_and_a_free_classifier_are_refused(mmseg_scope, views):
+    config = model_config()
+    config["test_cfg"].update(views)
+    config["decode_head"]["free_classifier"] = True
+    with pytest.raises(ValueError, match="certified on the image as it is"):
+        MODELS.build(config)
+
+
 def test_a_shift_between_logits_is_named(mmseg_scope):
     config = model_config(upsample=(16,))
     config["test_cfg"]["shifts"] = [(1, 0)]

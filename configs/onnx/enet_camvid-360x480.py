@@ -5,7 +5,8 @@ _base_ = [
     "../_base_/schedules/test_only.py",
     "../_base_/default_runtime.py",
 ]
-train_dataloader = val_dataloader = val_evaluator = None
+train_dataloader = None  # the validation images are for plan_smoothing.py
+val_cfg = dict(type="ValLoop")
 model = dict(
     type="OnnxSegmentor",
     path="{{$MODELS_ROOT:models}}/enet_camvid.onnx",

@@ -8,7 +8,7 @@ import numpy as np
 
 from .iou import lowest_dataset_ratio
 from .metrics import CLASS_METRICS, MEAN_METRICS, Metric, defined_mean, shares
-from .records import ImageEntry
+from .records import DatasetSummary, Figures, ImageEntry, RadiusRow
 from .region_summary import object_figures, region_summary
 
 
@@ -23,7 +23,7 @@ class _Totals:
         self.gt_area = np.array([e["gt_area"] for e in entries], dtype=np.float64)
         self.pred_area = np.array([e["pred_area"] for e in entries], dtype=np.float64)
 
-    def figures(self, i: int | None = None) -> dict[str, Any]:
+    def figures(self, i: int | None = None) -> Figures:
         """Figures at the i-th eps; without attack if it is None."""
         values = {metric.name: self._values(metric, i) for metric in CLASS_METRICS}
         correct = self.correct - self._lost("correct_lost", i)
@@ -96,7 +96,7 @@ def _check_entries(entries: Sequence[ImageEntry]) -> None:
                 )
 
 
-def dataset_summary(entries: Sequence[ImageEntry]) -> dict[str, Any]:
+def dataset_summary(entries: Sequence[ImageEntry]) -> DatasetSummary:
     """Clean and certified figures of a dataset from the entries of its images, in any order.
 
     ``pixel_accuracy`` and ``stability`` are means over images with a valid pixel, and
@@ -133,7 +133,7 @@ def dataset_summary(entries: Sequence[ImageEntry]) -> dict[str, Any]:
     """
     _check_entries(entries)
     totals = _Totals(entries)
-    radii = []
+    radii: list[RadiusRow] = []
     for i, first in enumerate(entries[0]["radius"]):
         radii_of_images = [e["radius"][i]["value"] for e in entries]
         values = [v for v in radii_of_images if v is not None]

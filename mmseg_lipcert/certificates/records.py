@@ -1,10 +1,13 @@
-"""What is stored of one image under a Lipschitz certificate, key by key.
+"""What is stored of one image under a Lipschitz certificate, and what follows for a dataset.
 
 The keys of metrics (``iou``, ``recall_lost``, ...) are those of ``metrics``; ``image_entry``
 explains them all.
 """
 
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
+
+#: Figures of a dataset by name, as the table of metrics has them, and ``per_class``.
+Figures = dict[str, Any]
 
 
 class AccuracyRadius(TypedDict):
@@ -54,3 +57,36 @@ class ImageEntry(TypedDict):
     regions: list[RegionRecord] | None
     fabrication: list[FabricationRecord] | None
     image: NotRequired[str]
+
+
+class RadiusRow(TypedDict):
+    """Norms that a threshold of a metric needs, over the images."""
+
+    metric: str
+    threshold: float
+    mean: float
+    median: float
+
+
+class CurveRow(TypedDict):
+    """Norm below which less than a share of the predictions changes, mean over the images."""
+
+    share: float
+    radius: float
+
+
+class RegionSummary(TypedDict):
+    """Of ``region_summary``: per class, objects and false alarms; None if none was asked for."""
+
+    regions: list[dict[str, Any]] | None
+    fabrication: list[dict[str, Any]] | None
+
+
+class DatasetSummary(RegionSummary):
+    """Of ``dataset_summary``."""
+
+    images: int
+    clean: Figures
+    certified: list[Figures]
+    radius: list[RadiusRow]
+    curve: list[CurveRow]

@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from .metrics import defined_mean
-from .records import FabricationRecord, ImageEntry
+from .records import FabricationRecord, ImageEntry, RegionSummary
 
 
 def _radii(values: Sequence[float]) -> dict[str, float]:
@@ -23,7 +22,7 @@ def detected_objects(radii: Sequence[float], eps: float = 0.0) -> int:
     return sum(radius > eps for radius in radii)
 
 
-def region_summary(entries: Sequence[ImageEntry]) -> dict[str, Any]:
+def region_summary(entries: Sequence[ImageEntry]) -> RegionSummary:
     """Regions and inventions of a dataset per class, from the entries of its images.
 
     Args:
@@ -92,7 +91,7 @@ def _most(row: FabricationRecord, index: int | None) -> int:
 
 
 def object_figures(
-    entries: Sequence[ImageEntry], summary: dict[str, Any], index: int | None = None
+    entries: Sequence[ImageEntry], summary: RegionSummary, index: int | None = None
 ) -> dict[str, float]:
     """Figures over all classes whose objects matter; empty without any.
 

@@ -7,7 +7,7 @@ import math
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,11 +15,14 @@ from typing import Any
 
 import torch
 
+from ..certificates.records import Figures
+from .records import Certificate
+
 #: JSON Schema of certificate.json, version 1.
 CERTIFICATE_SCHEMA = Path(__file__).with_name("certificate.schema.json")
 
 
-def certificate_json(certificate: dict[str, Any]) -> str:
+def certificate_json(certificate: Mapping[str, Any]) -> str:
     """Write a certificate as JSON text.
 
     NaN (a class that the data does not have) becomes null, infinity (a metric that no attack can
@@ -66,20 +69,24 @@ def _command() -> str:
 
 def certificate_frame(
     method: str,
-    images: int,
-    seed: int | None,
-    entries: Sequence[dict[str, Any]],
+    clean: Figures,
+    certified: Sequence[Figures],
+    classes: Sequence[str],
+    entries: Sequence[Mapping[str, Any]],
     model: dict[str, str],
-) -> dict[str, Any]:
+    seed: int | None,
+) -> Certificate:
     """What every certificate has, with null where only some methods have something.
 
     Args:
         method: Name of the method.
-        images: Number of images.
-        seed: Random seed of the run.
+        clean: Figures of the dataset without attack, lists over the classes.
+        certified: Those under attack, per eps.
+        classes: Class names.
         entries: Of the images, with ``seconds_forward``, ``seconds_certificate`` and, where there
             is more than one, ``forward_passes``.
         model: What was certified.
+        seed: Random seed of the run.
     """
     forward, certifying = (
         sum(entry[f"seconds_{part}"] for entry in entries) / len(entries)
@@ -90,12 +97,12 @@ def certificate_frame(
         "method": method,
         "norm": "l2",
         "units": "[0,1] input pixels",
-        "images": images,
+        "images": len(entries),
         "seed": seed,
         "lipschitz": None,
         "smoothing": None,
-        "clean": None,
-        "certified": None,
+        "clean": named_classes(clean, classes),
+        "certified": [named_classes(row, classes) for row in certified],
         "radius": [],
         "curve": [],
         "accuracy_curve": None,
@@ -111,13 +118,13 @@ def certificate_frame(
     }
 
 
-def named_classes(row: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+def named_classes(row: Figures, classes: Sequence[str]) -> Figures:
     """Figures whose list over the classes is turned into one by name."""
     return {**row, "per_class": dict(zip(classes, row["per_class"], strict=True))}
 
 
 def _standard(value: Any) -> Any:
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(key): _standard(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_standard(item) for item in value]

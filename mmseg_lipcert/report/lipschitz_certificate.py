@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..certificates import RegionQuery
-from .certificate_file import certificate_frame, named_classes
+from ..certificates.records import DatasetSummary
+from .certificate_file import certificate_frame
+from .records import Certificate
 
 
 def build_lipschitz_certificate(
-    summary: dict[str, Any],
-    entries: Sequence[dict[str, Any]],
+    summary: DatasetSummary,
+    entries: Sequence[Mapping[str, Any]],
     audit: dict[str, float],
     classes: Sequence[str],
     model: dict[str, str],
     *,
     query: RegionQuery,
     seed: int | None,
-) -> dict[str, Any]:
+) -> Certificate:
     """Assemble a Lipschitz certificate as ``certificate.schema.json`` describes it.
 
     Args:
@@ -56,15 +58,16 @@ def build_lipschitz_certificate(
         ]
 
     return {
-        **certificate_frame("lipschitz", summary["images"], seed, entries, model),
+        **certificate_frame(
+            "lipschitz", summary["clean"], summary["certified"], classes, entries, model, seed
+        ),
         "lipschitz": {
-            **audit,
             "bound": bound,
+            "lower_bound": audit["lower_bound"],
+            "preprocessing": audit["preprocessing"],
             "network": bound / audit["preprocessing"],
             "resized_images": sum(entry["resized"] for entry in entries),
         },
-        "clean": named_classes(summary["clean"], classes),
-        "certified": [named_classes(row, classes) for row in summary["certified"]],
         "radius": summary["radius"],
         "curve": summary["curve"],
         "regions": regions,

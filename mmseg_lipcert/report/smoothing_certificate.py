@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..certificates import SmoothingSettings
+from ..certificates.smoothing.records import SmoothingSummary
 from .certificate_file import certificate_frame, named_classes
+from .records import Certificate, HierarchyRecord
 
 if TYPE_CHECKING:
     from ..certificates.smoothing import ClassHierarchy
 
 
 def build_smoothing_certificate(
-    summary: dict[str, Any],
-    entries: Sequence[dict[str, Any]],
+    summary: SmoothingSummary,
+    entries: Sequence[Mapping[str, Any]],
     settings: SmoothingSettings,
     classes: Sequence[str],
     model: dict[str, str],
@@ -24,7 +26,7 @@ def build_smoothing_certificate(
     noise_at: str,
     hierarchy: ClassHierarchy | None,
     seed: int,
-) -> dict[str, Any]:
+) -> Certificate:
     """Assemble a smoothing certificate as ``certificate.schema.json`` describes it.
 
     Args:
@@ -45,9 +47,10 @@ def build_smoothing_certificate(
     # Nobody attacks: every labeled pixel keeps its prediction, if there is one.
     unlabeled = math.isnan(summary["clean"]["pixel_accuracy"])
     unattacked = {"stability": math.nan if unlabeled else 1.0}
-    certified = [named_classes(row, classes) for row in summary["certified"]]
+    certified = summary["certified"]
+    clean = {**summary["clean"], **unattacked}
     return {
-        **certificate_frame(method, summary["images"], seed, entries, model),
+        **certificate_frame(method, clean, certified, classes, entries, model, seed),
         "smoothing": {
             "sigma": settings.sigma,
             "radius": certified[0]["eps"],
@@ -60,16 +63,14 @@ def build_smoothing_certificate(
             "abstain": certified[0]["abstain"],
             "guarantee": summary["guarantee"],
             "noise_at": noise_at,
-            "hierarchy": hierarchy and _named_groups(hierarchy, classes),
+            "hierarchy": None if hierarchy is None else _named_groups(hierarchy, classes),
             "smoothed": named_classes({**summary["smoothed"], **unattacked}, classes),
         },
-        "clean": named_classes({**summary["clean"], **unattacked}, classes),
-        "certified": certified,
         "accuracy_curve": summary["curve"],
     }
 
 
-def _named_groups(hierarchy: ClassHierarchy, classes: Sequence[str]) -> dict[str, Any]:
+def _named_groups(hierarchy: ClassHierarchy, classes: Sequence[str]) -> HierarchyRecord:
     """The share that a class or group needs, and the groups of each level by names of classes."""
     return {
         "share": hierarchy.share,

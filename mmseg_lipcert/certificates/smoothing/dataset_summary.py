@@ -8,7 +8,7 @@ import numpy as np
 
 from ..metrics import CLASS_METRICS, MEAN_METRICS, defined_mean, shares
 from .dataset_allowance import DatasetAllowance
-from .records import SmoothingEntry
+from .records import AccuracyRow, SmoothingEntry, SmoothingSummary
 from .settings import SmoothingSettings
 
 _CURVE = " Accuracy curve: per image, with an alpha of its own."
@@ -87,7 +87,7 @@ class _Totals:
             row["information_gain"] = self._image_mean(information, allowance)
         return row
 
-    def curve(self) -> list[dict[str, float]]:
+    def curve(self) -> list[AccuracyRow]:
         radii = self.entries[0]["curve"]["radius"]
         correct = np.array([e["curve"]["correct"] for e in self.entries], dtype=np.float64)
         return [
@@ -166,7 +166,7 @@ def _check_entries(entries: Sequence[SmoothingEntry]) -> None:
                 )
 
 
-def smoothing_summary(entries: Sequence[SmoothingEntry]) -> dict[str, Any]:
+def smoothing_summary(entries: Sequence[SmoothingEntry]) -> SmoothingSummary:
     """Clean, smoothed and certified figures of a dataset from the entries of its images.
 
     Certified figures are worst cases: a pixel that is not certified may become any class, and so

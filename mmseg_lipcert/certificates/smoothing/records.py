@@ -1,6 +1,9 @@
-"""What is stored of one image under noise, key by key; ``smoothing_entry`` explains them."""
+"""What is stored of one image under noise, and what follows for a dataset, key by key.
 
-from typing import NotRequired, TypedDict
+``smoothing_entry`` and ``smoothing_summary`` explain them.
+"""
+
+from typing import Any, NotRequired, TypedDict
 
 
 class SettingsRecord(TypedDict):
@@ -54,3 +57,22 @@ class SmoothingEntry(TypedDict):
     smoothed: SegmentationCounts
     certified: list[CertifiedCounts]
     curve: AccuracyCurve
+
+
+class AccuracyRow(TypedDict):
+    """Certified accuracy at a radius."""
+
+    radius: float
+    pixel_accuracy: float
+
+
+class SmoothingSummary(TypedDict):
+    """Of ``smoothing_summary``; figures are metrics by name."""
+
+    images: int
+    settings: SettingsRecord
+    guarantee: str
+    clean: dict[str, Any]
+    smoothed: dict[str, Any]
+    certified: list[dict[str, Any]]
+    curve: list[AccuracyRow]

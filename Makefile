@@ -8,10 +8,11 @@ PIP_OPTIONS ?= --quiet --disable-pip-version-check
 
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
+DOCUMENTED = $(VENV)/.documented
 PIP_INSTALL = $(PYTHON) -m pip --python $(BIN)/python install $(PIP_OPTIONS)
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --durations=10 -n $(JOBS)
 
-.PHONY: help install quickstart test test-slow lint format clean
+.PHONY: help install quickstart test test-slow lint format docs clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -36,8 +37,11 @@ format: $(INSTALLED) ## Fix what ruff can fix.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(DOCUMENTED) ## Build the site into site/, with an executed notebook; warnings are errors.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean: ## Remove the virtual environment and what builds and tools leave behind.
-	rm -rf $(VENV) build dist *.egg-info mmseg_lipcert/.mim .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info mmseg_lipcert/.mim .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # All pins in one call: pip then sees torch's version in the same resolution as everything else.
@@ -49,4 +53,9 @@ $(INSTALLED): setup.py requirements/tested.txt
 	$(PYTHON) -m venv --without-pip --clear $(VENV)
 	$(PIP_INSTALL) pip -r requirements/tested.txt
 	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# What the site needs is added to the tested versions and changes none of them.
+$(DOCUMENTED): $(INSTALLED)
+	$(PIP_INSTALL) --constraint requirements/tested.txt --no-build-isolation --editable ".[docs]"
 	@touch $@

@@ -93,6 +93,12 @@ setup(
         "zoo": ["onedl-mmpretrain>=1.3.6", "torchvision"],
         "onnx": ["onnx", "onnxruntime"],
         "denoise": ["diffusers>=0.30", "safetensors", "scikit-image>=0.22"],
+        "docs": [
+            "latex2mathml",
+            "mkdocs-jupyter>=0.26",
+            "mkdocs-material>=9.7",
+            "mkdocstrings[python]>=1.0",
+        ],
         "dev": [
             "deel-torchlip",
             "hypothesis",

@@ -81,6 +81,16 @@ def test_links_lead_somewhere(page, text):
             assert not anchor or anchor in slugs(target), link
 
 
+def test_the_navigation_of_the_site_has_every_page(page):
+    assert f"- {page.relative_to(ROOT).as_posix()}\n" in (ROOT / "mkdocs.yml").read_text()
+
+
+def test_notebooks_are_kept_without_results():
+    for notebook in ROOT.glob("docs/notebooks/*.ipynb"):
+        for cell in json.loads(notebook.read_text())["cells"]:
+            assert not cell.get("outputs") and not cell.get("execution_count"), notebook
+
+
 def test_named_files_exist(text):
     folders = "configs|demo|docs|mmseg_lipcert|requirements|tests|tools"
     for name in re.findall(rf"(?<![\w/.-])(?:{folders})/[\w./-]*", text):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.hub import get_config
 from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS, METRICS, MODELS
 from torch import nn
@@ -30,6 +31,7 @@ from ..engine.checks import (
 )
 from ..engine.loading import fill_model
 from ..engine.run_settings import weights_digest
+from ..utils.shipped import checkpoint_file
 from ..utils.user_error import UserError
 from .explanation import Explanation, explain_result
 from .image_reader import Image, ImageReader, Labels
@@ -39,10 +41,12 @@ class CertifiedSegInferencer:
     """Certifies images from Python, with the numbers of ``tools/test.py --certify``.
 
     Args:
-        config: Config of the segmentor, with or without a certificate metric; a ``Config`` is not
+        config: Config of the segmentor, with or without a certificate metric: a file,
+            ``PACKAGE::PATH`` for one that an installed package ships, or a ``Config``, which is not
             changed.
-        checkpoint: Its weights, which must fill it. Defaults to None: for a segmentor that is a
-            file itself, such as an ``OnnxSegmentor``.
+        checkpoint: Its weights, which must fill it: a file, or ``mmseg_lipcert::NAME`` for one that
+            is shipped. Defaults to None: for a segmentor that is a file itself, such as an
+            ``OnnxSegmentor``.
         method: ``'lipschitz'``, ``'smoothing'`` or ``'denoise'``. Defaults to None: the config's,
             else lipschitz for a Lipschitz segmentor and smoothing for any other.
         device: Defaults to None: a GPU if there is one, else the CPU.
@@ -95,7 +99,12 @@ class CertifiedSegInferencer:
         draws_per_batch: int | None = None,
         seed: int | None = None,
     ) -> None:
-        config = copy.deepcopy(config) if isinstance(config, Config) else Config.fromfile(config)
+        if isinstance(config, Config):
+            config = copy.deepcopy(config)
+        elif "::" in os.fspath(config):
+            config = get_config(os.fspath(config))
+        else:
+            config = Config.fromfile(config)
         settings = dict(sigma=sigma, n0=n0, n=n, noise_at=noise_at, scale=scale, seed=seed)
         settings.update(alpha=alpha, tau=tau, correction=correction, k=k, denoiser=denoiser)
         settings.update(hierarchy=hierarchy, draws_per_batch=draws_per_batch)
@@ -116,7 +125,7 @@ class CertifiedSegInferencer:
             pipeline = self._certifier.pipeline(config.test_dataloader.dataset.pipeline)
             self._reader = ImageReader(dataset, pipeline, self._certifier.exact)
         if checkpoint is not None:
-            fill_model(self.model, checkpoint, for_inference=True)
+            fill_model(self.model, checkpoint_file(checkpoint), for_inference=True)
         elif file_digest(self.model) is None:
             raise CertificationError("no checkpoint was given: the weights are random")
         self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()

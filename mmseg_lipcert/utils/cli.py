@@ -14,7 +14,7 @@ from mmengine.config import Config, DictAction
 from mmengine.hub import get_config
 
 from .failures import blame, describe
-from .shipped import shipped_file
+from .shipped import checkpoint_file
 from .toolbox import register_packages
 from .user_error import UserError
 
@@ -200,8 +200,7 @@ def check_checkpoint(name: str | None) -> str | None:
     """
     if name is None or name == "none":
         return None
-    package, _, shipped = name.partition("::")
-    file = shipped_file(f"demo/checkpoints/{shipped}") if package == "mmseg_lipcert" else Path(name)
+    file = checkpoint_file(name)
     if not file.is_file():
         raise CommandLineError(f"checkpoint {name} does not exist")
     return str(file)

@@ -122,6 +122,14 @@ def test_the_method_is_that_of_the_config_or_the_one_asked_for(project, plain):
     assert (certify.method, certify.model.sigma, certify.model.n) == ("smoothing", 0.5, 50)
 
 
+def test_what_is_shipped_has_names():
+    certify = CertifiedSegInferencer(
+        "mmseg_lipcert::lip_shift_unet/lip-shift-unet_m_30e_street-scenes-256x512.py",
+        "mmseg_lipcert::lip-shift-unet_m_street-scenes.pth",
+    )
+    assert certify.method == "lipschitz"
+
+
 def test_several_images_of_any_size(certify, scenes):
     first, second, _ = scenes.values()
     images = [first.path, second.pixels[:20, :41]]

@@ -26,7 +26,9 @@ class DenoisingDiffusion(BaseModel):
     its matched timestep, and learns to give x0 in one step, as :class:`DiffusersDenoiser` asks for
     it. The loss is the mean of
 
-    .. math:: w(s) \, |\hat x_0 - x_0|^2, \qquad w(s) = 1 + \lambda / s^2 .
+    ```math
+    w(s) \, |\hat x_0 - x_0|^2, \qquad w(s) = 1 + \lambda / s^2 .
+    ```
 
     With lambda 1 and ``prediction_type='v_prediction'`` it is the square error of the velocity
     (Salimans and Ho, "Progressive Distillation", 2022); lambda 0 is the square error of the image.

@@ -31,7 +31,9 @@ class OnnxDenoiser(BaseDenoiser):
             ``'native'``, ``'tile'``, ``'area'`` or ``'resize'``. Defaults to None: native for a
             file that takes any size, tiles of its size for others.
         strategy_options: Of the strategy.
-        output, providers, threads: Of :class:`OnnxNetwork`.
+        output: Of :class:`OnnxNetwork`.
+        providers: Of :class:`OnnxNetwork`.
+        threads: Of :class:`OnnxNetwork`.
 
     Raises:
         ImportError: Without the packages ``onnx`` and ``onnxruntime``.

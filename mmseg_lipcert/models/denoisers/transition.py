@@ -17,8 +17,10 @@ def transition(
 ) -> Tensor:
     r"""Noisy images at a lower level, by the step of DDIM for ``y = x0 + s e``.
 
-    .. math:: y_r = x_0 + \sqrt{r^2 - d^2} (y_s - x_0) / s + d z, \qquad
-        d = \eta r \sqrt{1 - r^2 / s^2}
+    ```math
+    y_r = x_0 + \sqrt{r^2 - d^2} (y_s - x_0) / s + d z, \qquad
+    d = \eta r \sqrt{1 - r^2 / s^2}
+    ```
 
     Source: Song et al., "Denoising Diffusion Implicit Models", 2021, equations 12 and 16, divided
     by the scale of the image.

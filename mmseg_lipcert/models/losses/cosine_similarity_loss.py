@@ -21,11 +21,12 @@ class CosineSimilarityLoss(PixelLoss):
     With logits :math:`z_p` and label :math:`y_p` of pixel :math:`p`, and pixel weights
     :math:`w_p` (0 for ignored pixels), the terms are
 
-    .. math::
-        \text{pixel: } 1 - \frac{z_{p,y_p}}{\|z_p\|_2}
-        \qquad
-        \text{image: } 1 - \frac{\sum_p w_p z_{p,y_p}}
-            {\sqrt{\sum_p w_p \|z_p\|_2^2}\,\sqrt{\sum_p w_p}}
+    ```math
+    \text{pixel: } 1 - \frac{z_{p,y_p}}{\|z_p\|_2}
+    \qquad
+    \text{image: } 1 - \frac{\sum_p w_p z_{p,y_p}}
+        {\sqrt{\sum_p w_p \|z_p\|_2^2}\,\sqrt{\sum_p w_p}}
+    ```
 
     The pixel form has no scale: it asks for the right direction everywhere, and averages over the
     pixels. The image form is the cosine of the whole (K, H, W) tensors in the inner product

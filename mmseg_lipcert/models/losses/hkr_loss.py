@@ -19,10 +19,11 @@ class HKRLoss(PixelLoss):
     Every pixel is a sample. With :math:`K` classes, weighted means :math:`E` over the valid pixels
     of the batch, and the margin :math:`m`,
 
-    .. math::
-        L = \alpha\, E\Big[\frac{1}{K}\Big((K-1) \big(\tfrac m2 - z_y\big)_+
-            + \sum_{k \ne y} \big(\tfrac m2 + z_k\big)_+\Big)\Big]
-            - (1-\alpha) \frac{1}{K} \sum_k \big(E[z_k | y = k] - E[z_k | y \ne k]\big)
+    ```math
+    L = \alpha\, E\Big[\frac{1}{K}\Big((K-1) \big(\tfrac m2 - z_y\big)_+
+        + \sum_{k \ne y} \big(\tfrac m2 + z_k\big)_+\Big)\Big]
+        - (1-\alpha) \frac{1}{K} \sum_k \big(E[z_k | y = k] - E[z_k | y \ne k]\big)
+    ```
 
     The second term estimates, for a 1-Lipschitz network, how far apart the classes are
     (Wasserstein-1); it has no minimum for other networks. A mean over no pixel is 0: a class that

@@ -43,8 +43,9 @@ class ForeignSegmentor(EncoderDecoder):
         align_corners: How logits are enlarged. Defaults to False.
         test_cfg: ``mode='whole'``, or ``'slide'`` with ``crop_size`` and ``stride`` (logits only).
             Defaults to whole images.
-        train_cfg, pretrained, init_cfg: Ignored; ``mmseg.apis.init_model`` writes them into every
-            model.
+        train_cfg: Ignored; ``mmseg.apis.init_model`` writes it into every model.
+        pretrained: Ignored, likewise.
+        init_cfg: Ignored, likewise.
 
     Raises:
         ValueError: If outputs and classes do not fit, or the network takes no images.

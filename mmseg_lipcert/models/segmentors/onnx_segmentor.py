@@ -18,8 +18,9 @@ class OnnxSegmentor(ForeignSegmentor):
         path: The file.
         num_classes: Of the dataset.
         data_preprocessor: As for every segmentor.
-        output_name, providers, threads: ``output``, ``providers`` and ``threads`` of
-            :class:`OnnxNetwork`.
+        output_name: ``output`` of :class:`OnnxNetwork`.
+        providers: Of :class:`OnnxNetwork`.
+        threads: Of :class:`OnnxNetwork`.
         **kwargs: Of :class:`ForeignSegmentor`.
     """
 

@@ -77,8 +77,9 @@ class SmoothedSegmentor(BaseTTAModel):
         budget: Seconds of the whole run, from which a certification chooses n. Defaults to None: n
             as given.
         data_preprocessor: Of the segmentor, if it has none of its own.
-        pretrained, train_cfg, test_cfg: Ignored; ``mmseg.apis.init_model`` writes them into every
-            model.
+        pretrained: Ignored; ``mmseg.apis.init_model`` writes it into every model.
+        train_cfg: Ignored, likewise.
+        test_cfg: Ignored, likewise.
 
     Raises:
         ValueError: If an argument is out of range.

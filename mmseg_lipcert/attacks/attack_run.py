@@ -11,8 +11,10 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from ..certificates import RegionQuery
+from ..certificates.records import ImageEntry
 from ..certificates.regions import region_numbers
 from ..engine.certifiers import LipschitzCertifier
+from ..report.attack_records import AttackedImage, LabelCounts, Violation
 from .attack_settings import AttackSettings
 from .ball import norms
 from .catalog import attack_accuracy
@@ -70,7 +72,7 @@ class AttackRun:
 
     def attack(
         self, inputs: Sequence[Tensor], samples: Sequence[BaseDataElement]
-    ) -> list[tuple[dict[str, Any], dict[str, np.ndarray], list[dict[str, Any]]]]:
+    ) -> list[tuple[AttackedImage, dict[str, np.ndarray], list[dict[str, Any]]]]:
         """Attack images of one size.
 
         Args:
@@ -92,7 +94,7 @@ class AttackRun:
             self._certify(image, sample) if self.certifier else None
             for image, sample in zip(images, samples, strict=True)
         ]
-        lines = [
+        lines: list[AttackedImage] = [
             {
                 "image": name,
                 "eps": self.settings.eps,
@@ -162,11 +164,11 @@ class AttackRun:
         )
         return attacked, voting.labels
 
-    def _counts(self, labels: Tensor, clean: Tensor, target: Tensor) -> dict[str, Any]:
+    def _counts(self, labels: Tensor, clean: Tensor, target: Tensor) -> LabelCounts:
         return label_counts(labels, clean, target, self.num_classes, self.ignore_index)
 
     @torch.no_grad()
-    def _certify(self, image: Tensor, sample: BaseDataElement) -> dict[str, Any]:
+    def _certify(self, image: Tensor, sample: BaseDataElement) -> ImageEntry:
         """The certificate of an image (3, H, W), as ``tools/test.py --certify`` gives it."""
         (predicted,) = SegmentorLogits(self.segmentor, [sample]).predict(image[None])
         predicted.gt_sem_seg = sample.gt_sem_seg.to(image.device)
@@ -174,7 +176,7 @@ class AttackRun:
 
     def _judge(
         self,
-        line: dict[str, Any],
+        line: AttackedImage,
         counterexamples: list[dict[str, Any]],
         delta: Tensor,
         sample: BaseDataElement,
@@ -188,7 +190,7 @@ class AttackRun:
 
     def _record(
         self,
-        line: dict[str, Any],
+        line: AttackedImage,
         counterexamples: list[dict[str, Any]],
         delta: Tensor,
         case: dict[str, Any],
@@ -196,7 +198,7 @@ class AttackRun:
         metrics: list[str],
         norm: float,
     ) -> None:
-        violation = dict(
+        violation = Violation(
             eps=case["eps"],
             attack=case["attack"],
             metrics=metrics,
@@ -219,7 +221,7 @@ class AttackRun:
         image: Tensor,
         target: Tensor,
         sample: BaseDataElement,
-        line: dict[str, Any],
+        line: AttackedImage,
         counterexamples: list[dict[str, Any]],
     ) -> None:
         """Look for the shortest perturbations that erase objects and invent some of classes."""
@@ -233,7 +235,7 @@ class AttackRun:
             )
             norm, radius = length.item(), None
 
-            def radius_of(entry: dict[str, Any], kind: str = kind, index: int = index) -> float:
+            def radius_of(entry: ImageEntry, kind: str = kind, index: int = index) -> float:
                 return entry["regions" if kind == "vanish" else "fabrication"][index]["radius"]
 
             if line["certified"] and line["certified"]["regions"] is not None:
@@ -297,7 +299,7 @@ class AttackRun:
         target: Tensor,
         samples: Sequence[BaseDataElement],
         threshold: float,
-        lines: list[dict[str, Any]],
+        lines: list[AttackedImage],
         counterexamples: list[list[dict[str, Any]]],
     ) -> None:
         """Look for the shortest perturbation that undercuts a pixel accuracy."""

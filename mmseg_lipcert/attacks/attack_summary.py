@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from ..certificates import dataset_summary
 from ..certificates.metrics import MEAN_METRICS, METRICS, Metric, shares
+from ..certificates.records import ImageEntry, LossEntry
+from ..report.attack_records import AttackCounts, AttackedImage, AttackSummary, LabelCounts
 
 # Sweeps over the images in search of the choice of attacks with the lowest mean over classes.
 _SWEEPS = 5
 
 
-def attacked_entry(line: dict[str, Any]) -> dict[str, Any]:
+def attacked_entry(line: AttackedImage) -> LossEntry:
     """What the attacks did to one image, in the form of ``certificates.image_entry``.
 
     Every metric of every class gets its own worst attack. A perturbation that was found for a
@@ -25,10 +26,8 @@ def attacked_entry(line: dict[str, Any]) -> dict[str, Any]:
         line: ``image`` (a name), ``eps``, ``valid``, ``gt_area``, ``clean`` (counts) and
             ``attacks`` (counts per eps and attack) of one image.
     """
-    clean, entry = line["clean"], {}
+    clean = line["clean"]
     pools = [candidates(line, i) for i in range(len(line["eps"]))]
-    entry["correct_lost"] = [clean["correct"] - min(c["correct"] for c in p) for p in pools]
-    entry["stable_lost"] = [line["valid"] - min(c["stable"] for c in p) for p in pools]
     hits = [np.array([c["intersection"] for c in p]) for p in pools]
     false = [
         np.array([c["pred_area"] for c in p]) - hit for p, hit in zip(pools, hits, strict=True)
@@ -36,34 +35,47 @@ def attacked_entry(line: dict[str, Any]) -> dict[str, Any]:
     # The first candidate is the clean prediction.
     lost = [hit[0] - hit for hit in hits]
     made = [wrong - wrong[0] for wrong in false]
-    entry["recall_lost"] = [values.max(0).tolist() for values in lost]
-    entry["specificity_lost"] = [values.max(0).tolist() for values in made]
-    entry["frontier"] = [
-        [_harmful(a[:, c], b[:, c]) for c in range(a.shape[1])]
-        for a, b in zip(lost, made, strict=True)
-    ]
-    return {
-        **{key: line[key] for key in ("image", "eps", "valid", "gt_area")},
-        **{key: clean[key] for key in ("correct", "intersection", "pred_area")},
-        **entry,
-        **dict(radius=[], curve=[], regions=None, fabrication=None),
-    }
+    return LossEntry(
+        image=line["image"],
+        eps=line["eps"],
+        valid=line["valid"],
+        correct=clean["correct"],
+        correct_lost=[clean["correct"] - min(c["correct"] for c in p) for p in pools],
+        stable_lost=[line["valid"] - min(c["stable"] for c in p) for p in pools],
+        intersection=clean["intersection"],
+        gt_area=line["gt_area"],
+        pred_area=clean["pred_area"],
+        recall_lost=[values.max(0).tolist() for values in lost],
+        specificity_lost=[values.max(0).tolist() for values in made],
+        frontier=[
+            [_harmful(a[:, c], b[:, c]) for c in range(a.shape[1])]
+            for a, b in zip(lost, made, strict=True)
+        ],
+        radius=[],
+        curve=[],
+        regions=None,
+        fabrication=None,
+    )
 
 
-def candidates(line: dict[str, Any], index: int) -> list[dict[str, Any]]:
+def candidates(line: AttackedImage, index: int) -> list[LabelCounts]:
     """Counts of all predictions that an eps allows: the clean one first, then the attacks."""
+    return [line["clean"], *_attacks(line, index)]
+
+
+def _attacks(line: AttackedImage, index: int) -> list[AttackCounts]:
     eps = line["eps"][index]
     allowed = [found for e, found in zip(line["eps"], line["attacks"], strict=True) if e <= eps]
-    return [line["clean"], *(counts for found in allowed for counts in found)]
+    return [counts for found in allowed for counts in found]
 
 
-def _harmful(lost: np.ndarray, made: np.ndarray) -> list[list[int]]:
+def _harmful(lost: np.ndarray, made: np.ndarray) -> list[list[float]]:
     """Pairs (true positives lost, false positives made) that may lower IoU or Dice."""
     pairs = {(int(a), int(b)) for a, b in zip(lost, made, strict=True) if a > 0 or b > 0}
     return [list(pair) for pair in sorted({(0, 0), *pairs})]
 
 
-def attack_summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def attack_summary(lines: Sequence[AttackedImage]) -> AttackSummary:
     """Clean, attacked and certified figures of a dataset.
 
     Attacked figures are attained: those of a class by the attack on each image that hurts this
@@ -85,12 +97,15 @@ def attack_summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for i, row in enumerate(summary["certified"]):
         row.update(_lowest_means(lines, i))
     certified = None
-    if all(line["certified"] is not None for line in lines):
-        entries = [{**line["certified"], "image": line["image"]} for line in lines]
-        certified = dataset_summary(entries)["certified"]
+    entries = [line["certified"] for line in lines if line["certified"] is not None]
+    if len(entries) == len(lines):
+        named: list[ImageEntry] = [
+            {**entry, "image": line["image"]} for entry, line in zip(entries, lines, strict=True)
+        ]
+        certified = dataset_summary(named)["certified"]
     strongest = []
     for i in range(len(lines[0]["eps"])):
-        best = [min(candidates(line, i)[1:], key=lambda c: c["correct"]) for line in lines]
+        best = [min(_attacks(line, i), key=lambda c: c["correct"]) for line in lines]
         strongest.append(dict(Counter(counts["attack"] for counts in best).most_common()))
     return {
         "images": len(lines),
@@ -101,14 +116,14 @@ def attack_summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _lowest_means(lines: Sequence[dict[str, Any]], index: int) -> dict[str, float]:
+def _lowest_means(lines: Sequence[AttackedImage], index: int) -> dict[str, float]:
     """Means over classes that one choice of an attack per image attains, each as low as found."""
     pools = [candidates(line, index) for line in lines]
     hits = [np.array([c["intersection"] for c in pool]) for pool in pools]
     areas = [np.array([c["pred_area"] for c in pool]) for pool in pools]
     gt_area = np.array([line["gt_area"] for line in lines]).sum(0)
     valid = sum(line["valid"] for line in lines)
-    start = [min(range(len(pool)), key=lambda i, p=pool: p[i]["correct"]) for pool in pools]
+    start = [int(np.argmin([c["correct"] for c in pool])) for pool in pools]
 
     def mean_of(metric: Metric) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         return lambda hit, area: _mean(metric.value(hit, gt_area, area, valid))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..certificates.metrics import CLASS_METRICS
+from ..certificates.records import ImageEntry
+from ..report.attack_records import LabelCounts
 
 # Quotients of the same two integers differ by less.
 _ROUNDING = 1e-12
@@ -16,7 +17,7 @@ _ROUNDING = 1e-12
 
 def label_counts(
     labels: Tensor, clean: Tensor, target: Tensor, num_classes: int, ignore_index: int = 255
-) -> dict[str, Any]:
+) -> LabelCounts:
     """Counts of one image from which every metric follows.
 
     Args:
@@ -41,7 +42,7 @@ def label_counts(
     }
 
 
-def refuted(certified: dict[str, Any], index: int, counts: dict[str, Any]) -> list[str]:
+def refuted(certified: ImageEntry, index: int, counts: LabelCounts) -> list[str]:
     """Metrics of one image that an attack pushed below their certified values.
 
     Args:
@@ -70,10 +71,11 @@ def refuted(certified: dict[str, Any], index: int, counts: dict[str, Any]) -> li
             if metric.ratio is None:
                 good, _ = metric.terms(hit, gt_area, pred_area, valid)
                 good_now, _ = metric.terms(hit_now, gt_area, pred_now, valid)
-                below = good_now < good - certified[metric.lost][index][c]
+                lost = certified[metric.lost]  # type: ignore[literal-required]
+                below = good_now < good - lost[index][c]
             else:
                 # A class that no attack can create has no certified value.
-                bound = certified[metric.name][index][c]
+                bound = certified[metric.name][index][c]  # type: ignore[literal-required]
                 bound = math.inf if bound is None else bound
                 value = metric.value(hit_now, gt_area, pred_now, valid).item()
                 below = value < bound - _ROUNDING

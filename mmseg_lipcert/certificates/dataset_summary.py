@@ -8,14 +8,15 @@ import numpy as np
 
 from .iou import lowest_dataset_ratio
 from .metrics import CLASS_METRICS, MEAN_METRICS, Metric, defined_mean, shares
-from .records import DatasetSummary, Figures, ImageEntry, RadiusRow
+from .records import DatasetSummary, Figures, LossEntry, RadiusRow
 from .region_summary import object_figures, region_summary
+from .validation import check_entries
 
 
 class _Totals:
     """The entries' counts as arrays: images x classes."""
 
-    def __init__(self, entries: Sequence[ImageEntry]) -> None:
+    def __init__(self, entries: Sequence[LossEntry]) -> None:
         self.entries = entries
         self.valid = np.array([e["valid"] for e in entries], dtype=np.float64)
         self.correct = np.array([e["correct"] for e in entries], dtype=np.float64)
@@ -78,25 +79,16 @@ class _Totals:
         return lowest, image or None
 
 
-def _check_entries(entries: Sequence[ImageEntry]) -> None:
-    if not entries:
-        raise ValueError("entries is empty: there is no dataset to summarise")
-    shared: dict[str, Callable[[ImageEntry], Any]] = {
-        "eps": lambda e: e["eps"],
-        "number of classes": lambda e: len(e["gt_area"]),
-        "thresholds": lambda e: [r["threshold"] for r in e["radius"]],
-        "shares": lambda e: [p["share"] for p in e["curve"]],
-    }
-    for name, of in shared.items():
-        for number, entry in enumerate(entries):
-            if of(entry) != of(entries[0]):
-                raise ValueError(
-                    f"entry {number} has {name} {of(entry)}, entry 0 has {of(entries[0])}: "
-                    "entries of one dataset must agree"
-                )
+#: What the entries of one dataset have in common.
+_SHARED: dict[str, Callable[[LossEntry], Any]] = {
+    "eps": lambda e: e["eps"],
+    "number of classes": lambda e: len(e["gt_area"]),
+    "thresholds": lambda e: [r["threshold"] for r in e["radius"]],
+    "shares": lambda e: [p["share"] for p in e["curve"]],
+}
 
 
-def dataset_summary(entries: Sequence[ImageEntry]) -> DatasetSummary:
+def dataset_summary(entries: Sequence[LossEntry]) -> DatasetSummary:
     """Clean and certified figures of a dataset from the entries of its images, in any order.
 
     ``pixel_accuracy`` and ``stability`` are means over images with a valid pixel, and
@@ -131,7 +123,7 @@ def dataset_summary(entries: Sequence[ImageEntry]) -> DatasetSummary:
     Raises:
         ValueError: Without entries, or when they do not agree.
     """
-    _check_entries(entries)
+    check_entries(entries, _SHARED)
     totals = _Totals(entries)
     radii: list[RadiusRow] = []
     for i, first in enumerate(entries[0]["radius"]):

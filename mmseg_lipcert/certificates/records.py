@@ -4,6 +4,7 @@ The keys of metrics (``iou``, ``recall_lost``, ...) are those of ``metrics``; ``
 explains them all.
 """
 
+from collections.abc import Sequence
 from typing import Any, NotRequired, TypedDict
 
 #: Figures of a dataset by name, as the table of metrics has them, and ``per_class``.
@@ -35,28 +36,36 @@ FabricationRecord = TypedDict(
 )
 
 
-class ImageEntry(TypedDict):
-    """Of ``image_entry``; the rest is added by whoever knows the image."""
+class LossEntry(TypedDict):
+    """Counts of one image, and what perturbations of each eps take: what a dataset's figures need.
+
+    Attacks leave one as well as certificates.
+    """
 
     eps: list[float]
-    lipschitz: float
     valid: float
     correct: float
     correct_lost: list[float]
     stable_lost: list[float]
-    intersection: list[float]
-    gt_area: list[float]
-    pred_area: list[float]
+    intersection: Sequence[float]
+    gt_area: Sequence[float]
+    pred_area: Sequence[float]
     recall_lost: list[list[float]]
     specificity_lost: list[list[float]]
-    iou: list[list[float | None]]
-    dice: list[list[float | None]]
     frontier: list[list[list[list[float]]]]
     radius: list[AccuracyRadius]
     curve: list[CurvePoint]
     regions: list[RegionRecord] | None
     fabrication: list[FabricationRecord] | None
     image: NotRequired[str]
+
+
+class ImageEntry(LossEntry):
+    """Of ``image_entry``; the rest is added by whoever knows the image."""
+
+    lipschitz: float
+    iou: list[list[float | None]]
+    dice: list[list[float | None]]
 
 
 class RadiusRow(TypedDict):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .metrics import defined_mean
-from .records import FabricationRecord, ImageEntry, RegionSummary
+from .records import FabricationRecord, LossEntry, RegionSummary
 
 
 def _radii(values: Sequence[float]) -> dict[str, float]:
@@ -22,7 +22,7 @@ def detected_objects(radii: Sequence[float], eps: float = 0.0) -> int:
     return sum(radius > eps for radius in radii)
 
 
-def region_summary(entries: Sequence[ImageEntry]) -> RegionSummary:
+def region_summary(entries: Sequence[LossEntry]) -> RegionSummary:
     """Regions and inventions of a dataset per class, from the entries of its images.
 
     Args:
@@ -91,7 +91,7 @@ def _most(row: FabricationRecord, index: int | None) -> int:
 
 
 def object_figures(
-    entries: Sequence[ImageEntry], summary: RegionSummary, index: int | None = None
+    entries: Sequence[LossEntry], summary: RegionSummary, index: int | None = None
 ) -> dict[str, float]:
     """Figures over all classes whose objects matter; empty without any.
 

@@ -1,11 +1,14 @@
 """Checks at the door: every bad input gets one error that names the value and what is right."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+
+_Entry = TypeVar("_Entry")
 
 
 def check_logits(logits: Tensor, batched: bool = False) -> None:
@@ -161,3 +164,24 @@ def check_weights(weights: Tensor, shape: tuple[int, ...]) -> None:
         raise ValueError(f"weights have shape {tuple(weights.shape)}, the logits need {shape}")
     if weights.is_complex() or not torch.isfinite(weights).all() or (weights < 0).any():
         raise ValueError("weights must be finite and >= 0")
+
+
+def check_entries(entries: Sequence[_Entry], shared: Mapping[str, Callable[[_Entry], Any]]) -> None:
+    """Refuse entries that are not of one dataset.
+
+    Args:
+        entries: Of images.
+        shared: What all of them must have in common, by name.
+
+    Raises:
+        ValueError: Without entries, or when they do not agree.
+    """
+    if not entries:
+        raise ValueError("entries is empty: there is no dataset to summarise")
+    for name, of in shared.items():
+        for number, entry in enumerate(entries):
+            if of(entry) != of(entries[0]):
+                raise ValueError(
+                    f"entry {number} has {name} {of(entry)}, entry 0 has {of(entries[0])}: "
+                    "entries of one dataset must agree"
+                )

@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from .certificate_file import environment
+from .attack_records import AttackedImage, AttackSummary, RegionAttack
+from .certificate_file import environment, named_classes
 
 #: JSON Schema of attack.json, version 1.
 ATTACK_SCHEMA = Path(__file__).with_name("attack_report.schema.json")
 
 
 def build_attack_report(
-    summary: dict[str, Any],
-    lines: Sequence[dict[str, Any]],
+    summary: AttackSummary,
+    lines: Sequence[AttackedImage],
     settings: dict[str, Any],
     classes: Sequence[str],
     model: dict[str, str],
@@ -35,10 +36,6 @@ def build_attack_report(
     Returns:
         The report; NaN and infinite values are written by ``certificate_json``.
     """
-
-    def named(row: dict[str, Any]) -> dict[str, Any]:
-        return {**row, "per_class": dict(zip(classes, row["per_class"], strict=True))}
-
     certified = summary["certified"]
     rows = []
     for i, attacked in enumerate(summary["attacked"]):
@@ -46,11 +43,11 @@ def build_attack_report(
         below = None
         if certified:
             # Objects are compared one by one, in "regions".
-            below = named({key: certified[i][key] for key in figures})
+            below = named_classes({key: certified[i][key] for key in figures}, classes)
         rows.append(
             {
                 "eps": attacked["eps"],
-                "attacked": named(figures),
+                "attacked": named_classes(figures, classes),
                 "certified": below,
                 "strongest": summary["strongest"][i],
             }
@@ -63,7 +60,7 @@ def build_attack_report(
         "images": summary["images"],
         **settings,
         "lipschitz_bound": max(bounds) if bounds else None,
-        "clean": named(summary["clean"]),
+        "clean": named_classes(summary["clean"], classes),
         "results": rows,
         "per_image": [_image_row(line) for line in lines],
         "minimal": _minimal_rows(lines),
@@ -79,7 +76,7 @@ def build_attack_report(
     }
 
 
-def _image_row(line: dict[str, Any]) -> dict[str, Any]:
+def _image_row(line: AttackedImage) -> dict[str, Any]:
     """Pixel accuracy of one image: clean, and attacked and certified at each eps."""
     entry, valid = line["certified"], line["valid"]
 
@@ -98,12 +95,12 @@ def _image_row(line: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _minimal_rows(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _minimal_rows(lines: Sequence[AttackedImage]) -> list[dict[str, Any]]:
     """Per threshold: the norms that minimal-norm attacks found beside the certified radii."""
     rows = []
     for i, first in enumerate(lines[0]["minimal"]):
         points = [line["minimal"][i] for line in lines if line["minimal"][i]["norm"] is not None]
-        norms = [point["norm"] for point in points]
+        norms = [point["norm"] for point in points if point["norm"] is not None]
         radii = [point["radius"] for point in points if point["radius"] is not None]
         rows.append(
             {
@@ -116,35 +113,35 @@ def _minimal_rows(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def _region_rows(lines: Sequence[dict[str, Any]], classes: Sequence[str]) -> list[dict[str, Any]]:
+def _region_rows(lines: Sequence[AttackedImage], classes: Sequence[str]) -> list[dict[str, Any]]:
     """Per kind and class: norms that erase or invent an object, beside certified radii.
 
     At every eps: how many objects (images) an attack of this norm was not found for, and for how
     many of them there is none.
     """
-    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, int], list[RegionAttack]] = {}
     for line in lines:
         for found in line["regions"]:
             groups.setdefault((found["kind"], found["class"]), []).append(found)
-    return [
-        {
-            "kind": kind,
-            "class": classes[index],
-            "count": len(found),
-            "median_norm": float(np.median([one["norm"] for one in found])),
-            "median_radius": float(np.median([one["radius"] for one in found]))
-            if found[0]["radius"] is not None
-            else math.nan,
-            "at_eps": [
-                {
-                    "eps": eps,
-                    "withstood": sum(one["norm"] > eps for one in found),
-                    "certified": None
-                    if found[0]["radius"] is None
-                    else sum(one["radius"] > eps for one in found),
-                }
-                for eps in lines[0]["eps"]
-            ],
-        }
-        for (kind, index), found in sorted(groups.items())
-    ]
+    rows = []
+    for (kind, index), attacks in sorted(groups.items()):
+        norms = [one["norm"] for one in attacks]
+        radii = [one["radius"] for one in attacks if one["radius"] is not None]
+        rows.append(
+            {
+                "kind": kind,
+                "class": classes[index],
+                "count": len(attacks),
+                "median_norm": float(np.median(norms)),
+                "median_radius": float(np.median(radii)) if radii else math.nan,
+                "at_eps": [
+                    {
+                        "eps": eps,
+                        "withstood": sum(norm > eps for norm in norms),
+                        "certified": sum(radius > eps for radius in radii) if radii else None,
+                    }
+                    for eps in lines[0]["eps"]
+                ],
+            }
+        )
+    return rows

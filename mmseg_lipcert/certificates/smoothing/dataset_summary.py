@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from ..metrics import CLASS_METRICS, MEAN_METRICS, defined_mean, shares
+from ..validation import check_entries
 from .dataset_allowance import DatasetAllowance
 from .records import AccuracyRow, SmoothingEntry, SmoothingSummary
 from .settings import SmoothingSettings
@@ -149,21 +150,12 @@ def _class_mean(values: np.ndarray, full: np.ndarray, shared_loss: float) -> flo
     return mean if count == 0 else max(mean, defined_mean(full) - shared_loss / count)
 
 
-def _check_entries(entries: Sequence[SmoothingEntry]) -> None:
-    if not entries:
-        raise ValueError("entries is empty: there is no dataset to summarise")
-    shared: dict[str, Callable[[SmoothingEntry], Any]] = {
-        "settings": lambda e: e["settings"],
-        "number of classes": lambda e: len(e["gt_area"]),
-        "figures": lambda e: sorted(e["certified"][0]),
-    }
-    for name, of in shared.items():
-        for number, entry in enumerate(entries):
-            if of(entry) != of(entries[0]):
-                raise ValueError(
-                    f"entry {number} has {name} {of(entry)}, entry 0 has {of(entries[0])}: "
-                    "entries of one dataset must agree"
-                )
+#: What the entries of one dataset have in common.
+_SHARED: dict[str, Callable[[SmoothingEntry], Any]] = {
+    "settings": lambda e: e["settings"],
+    "number of classes": lambda e: len(e["gt_area"]),
+    "figures": lambda e: sorted(e["certified"][0]),
+}
 
 
 def smoothing_summary(entries: Sequence[SmoothingEntry]) -> SmoothingSummary:
@@ -195,7 +187,7 @@ def smoothing_summary(entries: Sequence[SmoothingEntry]) -> SmoothingSummary:
     Raises:
         ValueError: Without entries, or when they do not agree.
     """
-    _check_entries(entries)
+    check_entries(entries, _SHARED)
     settings = SmoothingSettings(**cast(Any, entries[0]["settings"]))
     totals = _Totals(entries, settings)
     return {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 
@@ -47,4 +48,7 @@ def on_page_content(html: str, **_) -> str:
 
 
 def _formula(latex: str, block: bool) -> str:
-    return convert(unescape(latex), display="block" if block else "inline")
+    mathml = convert(unescape(latex), display="block" if block else "inline")
+    if "\\" in mathml or "&amp;" in mathml:  # commands that latex2mathml does not know
+        raise PluginError(f"this formula cannot be written in MathML: {unescape(latex)}")
+    return mathml

@@ -97,6 +97,11 @@ def test_named_files_exist(text):
         assert (ROOT / name.rstrip(".")).exists(), name
 
 
+def test_named_tests_exist(text):
+    for file, name in re.findall(r"(tests/[\w/]+\.py)::(\w+)", text):
+        assert f"def {name}(" in (ROOT / file).read_text(), name
+
+
 def test_flags_are_those_of_the_tool(text, flags):
     for name, rest in re.findall(r"(tools/[\w/]+\.py)([^\n`|]*)", text):
         unknown = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", rest)) - flags[name]

@@ -1,7 +1,7 @@
 """Metrics with one group of targets: pixel accuracy, stability, recall, specificity.
 
-Each is a share ``good / area`` of which an attacker takes pixels, cheapest first (THEORY: shared
-budget = knapsack). Q1 asks what is left within a budget, Q2 which budget leaves too little.
+Each is a share ``good / area`` of which an attacker takes pixels, cheapest first
+(docs/mathematics.md, 5). Q1 asks what is left within a budget, Q2 which budget leaves too little.
 """
 
 import math

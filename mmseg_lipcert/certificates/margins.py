@@ -179,10 +179,10 @@ def flip_costs(logits: Tensor, norm: float = 2, classifier: Tensor | None = None
     :math:`|z|`. A tie costs 0.
 
     With ``classifier``, the logits are :math:`z = W g + b` and the cost is measured in the
-    features g: :math:`\min_j (z_i - z_j) / \|w_i - w_j\|_2` for the predicted class i (THEORY:
-    classifier-aware costs; Tsuzuku et al. 2018, Lipschitz-margin training). A class whose row
-    equals the predicted one's cannot be reached, unless its logit is tied. The budget is then the
-    Lipschitz bound of the features times eps.
+    features g: :math:`\min_j (z_i - z_j) / \|w_i - w_j\|_2` for the predicted class i (Tsuzuku
+    et al. 2018, Lipschitz-margin training). A class whose row equals the predicted one's cannot be
+    reached, unless its logit is tied. The budget is then the Lipschitz bound of the features times
+    eps.
 
     Args:
         logits: ``(..., K, H, W)``.

@@ -156,7 +156,7 @@ def vanishing_regions(
 
     A pixel of a component is erased when it is not predicted as the component's class. Pixels that
     are missed already are erased for free; of the others the cheapest flips are summed in squares
-    until the share is reached (THEORY: region certificates).
+    until the share is reached (docs/objects.md).
 
     Args:
         logits: ``(K, H, W)``, or ``(1, H, W)`` for a binary head.

@@ -20,6 +20,7 @@ COMMANDS = {
     "street-scenes": "dataset_converters.street_scenes",
     "camvid": "dataset_converters.camvid",
     "kvasir-seg": "dataset_converters.kvasir_seg",
+    "oxford-pets": "dataset_converters.oxford_pets",
     "finish-lip-checkpoint": "model_converters.finish_lip_checkpoint",
     "free-classifier": "model_converters.free_classifier",
     "join-ensemble": "model_converters.join_ensemble",

@@ -2,6 +2,7 @@
 
 from .camvid import CamVidDataset
 from .kvasir_seg import KvasirSegDataset
+from .oxford_pets import OxfordPetBreedsDataset, OxfordPetsDataset
 from .street_scenes import generate_street_scene, write_street_scenes
 from .transforms import (
     AddGaussianNoise,
@@ -21,6 +22,8 @@ __all__ = [
     "KvasirSegDataset",
     "LoadCheckedAnnotations",
     "LoadCheckedImage",
+    "OxfordPetBreedsDataset",
+    "OxfordPetsDataset",
     "generate_street_scene",
     "write_street_scenes",
 ]

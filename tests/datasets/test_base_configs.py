@@ -12,6 +12,9 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "_base_" / "datasets"
 NAMES = {
     "camvid": "CAMVID_ROOT",
     "cityscapes": "CITYSCAPES_ROOT",
+    "kvasir_seg": "KVASIR_ROOT",
+    "oxford_pets": "PETS_ROOT",
+    "oxford_pet_breeds": "PETS_ROOT",
     "pascal_context_59": "VOC2010_ROOT",
     "street_scenes": "STREET_SCENES_ROOT",
 }
@@ -49,6 +52,10 @@ def make_data(name: str, root: Path) -> tuple[int, int]:
             image = root / f"leftImg8bit/{split}/city/city_000000_000000_leftImg8bit.png"
             stem = root / f"gtFine/{split}/city/city_000000_000000"
             labels = stem.with_name(stem.name + "_gtFine_labelTrainIds.png")
+        elif name in ("kvasir_seg", "oxford_pets", "oxford_pet_breeds"):
+            image = root / f"img_dir/{split}/a.jpg"
+            labels = root / ("breed_dir" if "breed" in name else "ann_dir") / split / "a.png"
+            ids = np.where(ids == 2, 37 if "breed" in name else 1, ids).astype(np.uint8)
         else:
             image = root / "JPEGImages/a.jpg"
             labels = root / "SegmentationClassContext/a.png"

@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from mmseg_lipcert.cli.dataset_converters import kvasir_seg
+from mmseg_lipcert.cli.dataset_converters.pairs import write_pairs
 from mmseg_lipcert.datasets import KvasirSegDataset
 from mmseg_lipcert.utils.user_error import UserError
 
@@ -34,8 +35,9 @@ def archive(tmp_path) -> Path:
 @pytest.fixture
 def convert(archive, tmp_path):
     def run(test_images=2):
-        kvasir_seg.convert(archive, tmp_path / "kvasir", test_images)
-        return tmp_path / "kvasir"
+        out = tmp_path / "kvasir"
+        write_pairs(kvasir_seg.find_pairs(archive, test_images), out, kvasir_seg.read_mask)
+        return out
 
     return run
 
@@ -76,8 +78,8 @@ def test_what_is_missing_or_wrong_is_named(convert, archive):
     with pytest.raises(UserError, match="of 5 images 1 to 4 can be for testing, got 5"):
         convert(5)
     cv2.imwrite(str(archive / "masks" / "c.jpg"), np.zeros((8, 8), np.uint8))
-    with pytest.raises(UserError, match=r"masks/c\.jpg: a mask of \(8, 8\) for an image of"):
+    with pytest.raises(UserError, match=r"masks/c\.jpg: labels of \(8, 8\) for an image of"):
         convert()
     (archive / "masks" / "c.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match=r"c\.jpg has no mask"):
+    with pytest.raises(FileNotFoundError, match=r"labels \S*masks/c\.jpg: no \S*masks/c\.jpg"):
         convert()

@@ -54,20 +54,20 @@ def test_camvid_twice_is_the_same_as_once(segnet, tmp_path, tool_module):
 
 def test_camvid_missing_folder_is_named(segnet, tmp_path, run_tool):
     (segnet / "CamVid" / "valannot").rename(tmp_path / "elsewhere")
-    with pytest.raises(CommandLineError, match=r"^no folder \S*CamVid/valannot:"):
+    with pytest.raises(CommandLineError, match=r"^no \S*CamVid/valannot:"):
         run_tool("dataset_converters/camvid.py", segnet, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_camvid_image_without_labels_is_named(segnet, tmp_path, run_tool):
     (segnet / "CamVid" / "testannot" / "b.png").unlink()
-    with pytest.raises(CommandLineError, match=r"image \S*test/b\.png has no label file"):
+    with pytest.raises(CommandLineError, match=r"no \S*testannot/b\.png$"):
         run_tool("dataset_converters/camvid.py", segnet, "--out", tmp_path / "out")
 
 
 def test_camvid_unknown_label_is_named(segnet, tmp_path, run_tool):
     cv2.imwrite(str(segnet / "CamVid/trainannot/a.png"), np.full((6, 8), 12, np.uint8))
-    with pytest.raises(CommandLineError, match=r"\S*trainannot/a\.png: .*largest value 12"):
+    with pytest.raises(CommandLineError, match=r"trainannot/a\.png: .*values 12\.\.12"):
         run_tool("dataset_converters/camvid.py", segnet, "--out", tmp_path / "out")
 
 

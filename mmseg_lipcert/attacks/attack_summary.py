@@ -52,6 +52,7 @@ def attacked_entry(line: AttackedImage) -> LossEntry:
             for a, b in zip(lost, made, strict=True)
         ],
         radius=[],
+        accuracy_curve=dict(radius=[], correct=[]),
         curve=[],
         regions=None,
         fabrication=None,

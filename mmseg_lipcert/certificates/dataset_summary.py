@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .iou import lowest_dataset_ratio
-from .metrics import CLASS_METRICS, MEAN_METRICS, Metric, defined_mean, shares
+from .metrics import CLASS_METRICS, MEAN_METRICS, Metric, defined_mean, mean_curve, shares
 from .records import DatasetSummary, Figures, LossEntry, RadiusRow
 from .region_summary import object_figures, region_summary
 from .validation import check_entries
@@ -111,6 +111,7 @@ def dataset_summary(entries: Sequence[LossEntry]) -> DatasetSummary:
         - ``certified``: per eps, ``{"eps", ...}`` with the same figures under attack;
         - ``radius``: per threshold, ``{"metric", "threshold", "mean", "median"}`` over the images
           with a valid pixel;
+        - ``accuracy_curve``: ``{"radius", "pixel_accuracy"}``, from 0 to the largest eps;
         - ``curve``: per share, ``{"share", "radius"}``, the mean of the images' radii;
         - ``regions``, ``fabrication``: per class, as in ``region_summary``.
 
@@ -147,6 +148,7 @@ def dataset_summary(entries: Sequence[LossEntry]) -> DatasetSummary:
             for i, e in enumerate(entries[0]["eps"])
         ],
         "radius": radii,
+        "accuracy_curve": mean_curve([e["accuracy_curve"] for e in entries], totals.valid),
         "curve": [
             {
                 "share": point["share"],

@@ -20,6 +20,10 @@ from .region import RegionQuery
 from .regions import certified_regions, curve_radii
 from .validation import check_class_index, check_eps, check_lipschitz, check_share
 
+#: Norms from 0 to the largest eps at which the accuracy curve is counted: dense near 0, where it
+#: falls fastest.
+CURVE_POINTS = 41
+
 
 def _defined(value: float) -> float | None:
     """NaN as None, which JSON knows."""
@@ -146,6 +150,8 @@ def image_entry(
         - ``iou``, ``dice``: per eps and class, this image's own certified value;
         - ``frontier``: per eps and class, the vertices [true positives lost, false positives made];
         - ``radius``: per threshold, ``{"threshold", "value"}`` for pixel accuracy;
+        - ``accuracy_curve``: ``radius``, norms from 0 to the largest eps, and ``correct``, image
+          pixels that stay correct under any perturbation of that norm;
         - ``curve``: per share, ``{"share", "radius"}``;
         - ``regions``: per component, ``{"class", "pixels", "box", "detected", "radius"}`` as in
           ``Region``; None without a query, with label counts and with ``weights``;
@@ -182,6 +188,8 @@ def image_entry(
             maps, problem.num_classes, bound, budgets, regions, ignore_index
         )
 
+    grid = (max(norms) * np.linspace(0, 1, CURVE_POINTS) ** 2).tolist()
+    fallen = accuracy.group.gain(np.array([squared_budget(norm, bound) for norm in grid]))
     entry = {
         "eps": norms,
         "lipschitz": bound,
@@ -199,6 +207,7 @@ def image_entry(
         "radius": [
             {"threshold": t, "value": _accuracy_radius(accuracy, t, bound)} for t in thresholds
         ],
+        "accuracy_curve": {"radius": grid, "correct": as_numbers(problem.correct - fallen)},
         "curve": [
             {"share": share, "radius": _defined(radius)}
             for share, radius in zip(shares, curve_radii(problem, bound, shares), strict=True)

@@ -7,13 +7,14 @@ tables, the report and its figures.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .budget import BUDGET_GUARD
+from .records import AccuracyCurve, AccuracyRow
 from .validation import check_class_index
 
 
@@ -190,6 +191,20 @@ def defined_mean(values: Iterable[float | None]) -> float:
     if not defined or any(math.isinf(v) for v in defined):
         return math.inf if defined else math.nan
     return math.fsum(defined) / len(defined)
+
+
+def mean_curve(curves: Sequence[AccuracyCurve], valid: np.ndarray) -> list[AccuracyRow]:
+    """Pixel accuracy at every radius of the images' curves, as the mean over the images.
+
+    Args:
+        curves: Correct pixels of each image, at the same radii.
+        valid: Labeled pixels of each image; those without any are left out.
+    """
+    correct = np.array([curve["correct"] for curve in curves], dtype=np.float64)
+    return [
+        {"radius": radius, "pixel_accuracy": defined_mean(shares(correct[:, i], valid))}
+        for i, radius in enumerate(curves[0]["radius"])
+    ]
 
 
 def shares(part: Any, area: Any) -> np.ndarray:

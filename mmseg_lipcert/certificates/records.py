@@ -36,6 +36,20 @@ FabricationRecord = TypedDict(
 )
 
 
+class AccuracyCurve(TypedDict):
+    """Correct pixels per radius."""
+
+    radius: list[float]
+    correct: list[float]
+
+
+class AccuracyRow(TypedDict):
+    """Certified accuracy at a radius."""
+
+    radius: float
+    pixel_accuracy: float
+
+
 class LossEntry(TypedDict):
     """Counts of one image, and what perturbations of each eps take: what a dataset's figures need.
 
@@ -54,6 +68,7 @@ class LossEntry(TypedDict):
     specificity_lost: list[list[float]]
     frontier: list[list[list[list[float]]]]
     radius: list[AccuracyRadius]
+    accuracy_curve: AccuracyCurve
     curve: list[CurvePoint]
     regions: list[RegionRecord] | None
     fabrication: list[FabricationRecord] | None
@@ -98,4 +113,5 @@ class DatasetSummary(RegionSummary):
     clean: Figures
     certified: list[Figures]
     radius: list[RadiusRow]
+    accuracy_curve: list[AccuracyRow]
     curve: list[CurveRow]

@@ -70,6 +70,7 @@ def build_lipschitz_certificate(
         },
         "radius": summary["radius"],
         "curve": summary["curve"],
+        "accuracy_curve": summary["accuracy_curve"],
         "regions": regions,
         "fabrication": fabrication,
     }

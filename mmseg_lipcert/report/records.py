@@ -5,8 +5,7 @@ Figures are metrics by name: the table of metrics decides which there are, so no
 
 from typing import TypedDict
 
-from ..certificates.records import CurveRow, Figures, RadiusRow, RegionSummary
-from ..certificates.smoothing.records import AccuracyRow
+from ..certificates.records import AccuracyRow, CurveRow, Figures, RadiusRow, RegionSummary
 
 
 class BoundRecord(TypedDict):

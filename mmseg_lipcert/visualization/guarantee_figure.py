@@ -56,7 +56,7 @@ def guarantee_svg(certificate: dict[str, Any]) -> bytes:
                 color="#0072B2",
                 linestyle="--",
                 linewidth=1,
-                label="pixel accuracy, from the curve",
+                label="pixel accuracy, at every norm",
             )
         axis.set_ylim(0, 1.02)
         axis.set_xlim(left=0)

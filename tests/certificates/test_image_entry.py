@@ -35,6 +35,12 @@ def test_entry_agrees_with_the_single_queries():
                     assert figures["per_class"][c][metric] == pytest.approx(value, abs=1e-12)
                     if metric in ("iou", "dice"):
                         assert entry[metric][i][c] == pytest.approx(value, abs=1e-12)
+        norms = [point["radius"] for point in summary["accuracy_curve"]]
+        assert norms[0] == 0 and norms[-1] == 3.0 and norms == sorted(norms)
+        expected = worst_case(logits, target, "pixel_accuracy", norms, 2.0, **options).tolist()
+        found = [point["pixel_accuracy"] for point in summary["accuracy_curve"]]
+        assert found == pytest.approx(expected, abs=1e-12)
+        assert found[0] == summary["clean"]["pixel_accuracy"] > found[-1]
 
 
 def test_pruned_entries_are_small_and_lose_little():

@@ -66,6 +66,9 @@ def test_classes_have_their_names_and_infinity_is_a_string():
     assert [list(row["certified"][0]) for row in found["regions"]] == [["eps", "detected"]] * 3
     assert 0 <= found["certified"][0]["detection"] <= found["clean"]["detection"] <= 1
     assert found["curve"][0]["share"] == 0.1 and found["curve"][0]["radius"] > 0
+    first, *_, last = found["accuracy_curve"]
+    assert first == {"radius": 0.0, "pixel_accuracy": found["clean"]["pixel_accuracy"]}
+    assert last == {"radius": 0.1, "pixel_accuracy": found["certified"][0]["pixel_accuracy"]}
 
 
 def test_no_regions_without_a_logit_for_every_label_pixel():

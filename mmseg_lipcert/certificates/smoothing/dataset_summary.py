@@ -6,10 +6,10 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from ..metrics import CLASS_METRICS, MEAN_METRICS, defined_mean, shares
+from ..metrics import CLASS_METRICS, MEAN_METRICS, defined_mean, mean_curve, shares
 from ..validation import check_entries
 from .dataset_allowance import DatasetAllowance
-from .records import AccuracyRow, SmoothingEntry, SmoothingSummary
+from .records import SmoothingEntry, SmoothingSummary
 from .settings import SmoothingSettings
 
 _CURVE = " Accuracy curve: per image, with an alpha of its own."
@@ -87,14 +87,6 @@ class _Totals:
             information = np.array([row["information"] for row in rows], dtype=np.float64)
             row["information_gain"] = self._image_mean(information, allowance)
         return row
-
-    def curve(self) -> list[AccuracyRow]:
-        radii = self.entries[0]["curve"]["radius"]
-        correct = np.array([e["curve"]["correct"] for e in self.entries], dtype=np.float64)
-        return [
-            {"radius": radius, "pixel_accuracy": defined_mean(shares(correct[:, j], self.valid))}
-            for j, radius in enumerate(radii)
-        ]
 
     def _image_mean(self, good: np.ndarray, allowance: DatasetAllowance) -> float:
         """Mean over images of the guaranteed share of good pixels."""
@@ -197,5 +189,5 @@ def smoothing_summary(entries: Sequence[SmoothingEntry]) -> SmoothingSummary:
         "clean": totals.predicted("clean"),
         "smoothed": totals.predicted("smoothed"),
         "certified": [totals.certified(i) for i in range(len(settings.taus))],
-        "curve": totals.curve(),
+        "curve": mean_curve([e["curve"] for e in entries], totals.valid),
     }

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..records import AccuracyCurve
 from ..validation import check_integer_map, check_labels
 from .binomial import clopper_pearson_radii
 from .maps import check_hits, hit_thresholds, tested_pixels
 from .metric_level import wrong_certificates
 from .records import (
-    AccuracyCurve,
     CertifiedCounts,
     SegmentationCounts,
     SettingsRecord,

@@ -5,6 +5,8 @@
 
 from typing import Any, NotRequired, TypedDict
 
+from ..records import AccuracyCurve, AccuracyRow
+
 
 class SettingsRecord(TypedDict):
     """``SmoothingSettings`` as JSON."""
@@ -39,13 +41,6 @@ class CertifiedCounts(TypedDict):
     information: NotRequired[float]
 
 
-class AccuracyCurve(TypedDict):
-    """Correct pixels per radius."""
-
-    radius: list[float]
-    correct: list[int]
-
-
 class SmoothingEntry(TypedDict):
     """Of ``smoothing_entry``."""
 
@@ -57,13 +52,6 @@ class SmoothingEntry(TypedDict):
     smoothed: SegmentationCounts
     certified: list[CertifiedCounts]
     curve: AccuracyCurve
-
-
-class AccuracyRow(TypedDict):
-    """Certified accuracy at a radius."""
-
-    radius: float
-    pixel_accuracy: float
 
 
 class SmoothingSummary(TypedDict):

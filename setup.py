@@ -57,7 +57,7 @@ setup(
     ],
     python_requires=">=3.11",
     packages=find_packages(include=[f"{PACKAGE}*"]),
-    package_data={PACKAGE: ["py.typed", "**/*.json", "**/*.jinja"]},
+    package_data={PACKAGE: ["py.typed", "**/*.json", "**/*.jinja", "**/*.css", "**/*.js"]},
     entry_points={"console_scripts": [f"lipcert = {PACKAGE}.__main__:main"]},
     cmdclass={"build_py": BuildWithConfigs},
     # Neither toolbox is required here: installed over one another they break. See the extras.

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
+from jinja2 import UndefinedError
 
-from ..utils.rounding import confidence, gray_levels, mean_count, percent, significant
-from ..version import __version__
 from ..visualization import guarantee_svg
-from .certificate_file import CERTIFICATE_SCHEMA
+from .pages import write_page
 from .picture_files import data_uri, embedded, image_pictures
+from .stored_run import StoredRun, certificate_path, image_accuracies, read_run
 from .tables import SHOWN_CLASS_METRICS, columns, object_rows
 
 #: Name of the page in the folder of a certification.
 REPORT_NAME = "report.html"
 
-_TEMPLATE = Path(__file__).with_name("certificate.html.jinja")
-_EXAMPLES = 2
+# Images in the table of the worst, and of the best.
+_EXTREMES = 5
 _FILES = {
     "run.json": "the settings that decide the numbers",
     "audit.json": "the Lipschitz bound at the size of the first image",
@@ -31,13 +28,13 @@ _FILES = {
 
 
 def write_html_report(folder: str | os.PathLike[str]) -> Path:
-    """Write ``report.html`` from ``certificate.json`` and the pictures beside it.
+    """Write ``report.html`` from ``certificate.json`` and what lies beside it.
 
-    The page needs no other file: no scripts, no network, pictures and styles inside. A page of an
-    earlier certificate is removed before anything can fail.
+    The page needs no other file and no network: pictures, styles and the script that sorts tables
+    are inside. A page of an earlier certificate is removed before anything can fail.
 
     Args:
-        folder: Of a certification by ``tools/test.py --certify``.
+        folder: Of a certification by ``tools/test.py --certify``, or its certificate.json.
 
     Returns:
         The page.
@@ -46,70 +43,51 @@ def write_html_report(folder: str | os.PathLike[str]) -> Path:
         FileNotFoundError: If the folder has no certificate.json.
         ValueError: If certificate.json is not a certificate of a format that is known here.
     """
-    folder = Path(folder)
-    source = folder / "certificate.json"
-    if not source.is_file():
-        raise FileNotFoundError(f"{folder} has no certificate.json")
-    page = folder / REPORT_NAME
+    source = certificate_path(folder)
+    page = source.with_name(REPORT_NAME)
     page.unlink(missing_ok=True)
-    content = source.read_bytes()
+    run = read_run(source)
     try:
-        text = _page(_certificate(content), folder, hashlib.sha256(content).hexdigest())
+        write_page(page, "certificate.html.jinja", **_values(run))
     except (KeyError, TypeError, UndefinedError, ValueError) as error:
         raise ValueError(f"{source} is no complete certificate: {error}") from error
-    partial = page.with_name(page.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(page)
     return page
 
 
-def _certificate(content: bytes) -> dict[str, Any]:
-    """The certificate, if it has all parts that its schema demands."""
-    certificate = json.loads(content)
-    if not isinstance(certificate, dict) or certificate.get("schema") != 1:
-        raise ValueError("'schema' must be 1")
-    required = json.loads(CERTIFICATE_SCHEMA.read_text())["required"]
-    missing = [key for key in required if key not in certificate]
-    if missing:
-        raise ValueError(f"{', '.join(missing)} missing")
-    return certificate
-
-
-def _page(certificate: dict[str, Any], folder: Path, digest: str) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATE.parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= dict(
-        percent=percent,
-        significant=significant,
-        mean_count=mean_count,
-        gray_levels=gray_levels,
-        at_eps="ε\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{}".format,
-    )
-    environment.globals |= dict(confidence=confidence, significant=significant)
+def _values(run: StoredRun) -> dict[str, Any]:
+    certificate, folder = run.certificate, run.source.parent
     pictures = image_pictures(folder)
     curve = folder / "curve.png"
     objects = folder / "objects.png"
     # A smoothed certificate's curve.png shows what the first figure shows.
     shows_more = certificate["lipschitz"] is not None and curve.is_file()
-    return environment.get_template(_TEMPLATE.name).render(
+    images = image_accuracies(run.entries or ())
+    extreme = dict.fromkeys(image.name for image in (*images[:1], *images[-1:]))
+    drawn = [name for name in extreme if name in pictures]
+    # Without a picture of the worst or the best image the first by name is the example.
+    examples = [path for name in drawn or [*pictures][:1] for path in pictures[name]]
+    return dict(
         c=certificate,
         columns=columns([certificate["clean"], *certificate["certified"]]),
         class_metrics=SHOWN_CLASS_METRICS,
-        digest=digest,
-        version=__version__,
+        digest=run.digest,
         figure=data_uri("image/svg+xml", guarantee_svg(certificate)),
         curve=embedded(curve) if shows_more else None,
         objects=object_rows(certificate),
         objects_figure=embedded(objects) if shows_more and objects.is_file() else None,
-        examples=[
-            {**_link(path, folder), "content": embedded(path)} for path in pictures[:_EXAMPLES]
+        ranked=len(images),
+        extremes=[
+            (image, [_link(path, folder) for path in pictures.get(image.name, ())])
+            for image in dict.fromkeys([*images[:_EXTREMES], *images[-_EXTREMES:]])
         ],
-        linked=[_link(path, folder) for path in pictures[_EXAMPLES:]],
+        examples=[{**_link(path, folder), "content": embedded(path)} for path in examples],
+        extreme_examples=bool(drawn),
+        linked=[
+            _link(path, folder)
+            for paths in pictures.values()
+            for path in paths
+            if path not in examples
+        ],
         files=[
             {**_link(path, folder), "content": content}
             for pattern, content in _FILES.items()

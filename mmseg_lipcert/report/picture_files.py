@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 
-def image_pictures(folder: Path) -> list[Path]:
+def image_pictures(folder: Path) -> dict[str, list[Path]]:
     """Find the pictures of the certified images, of ``--show-dir`` in or below the folder.
 
     Only files named after a certified image count: the folder may hold other pictures.
@@ -18,20 +18,20 @@ def image_pictures(folder: Path) -> list[Path]:
         folder: Of the certification, with ``certificates/IMAGE.npz``.
 
     Returns:
-        Files in order of the images' names; ``IMAGE_regions.png`` follows ``IMAGE.png``.
+        Files per image that has any, in order of the names; ``IMAGE_regions.png`` follows
+        ``IMAGE.png``.
     """
     maps = folder / "certificates"
     names = sorted(
         path.relative_to(maps).with_suffix("").as_posix() for path in maps.rglob("*.npz")
     )
     places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir() and path != maps)]
-    candidates = (
-        place / f"{name}{kind}.png"
+    candidates = {
+        name: [place / f"{name}{kind}.png" for place in places for kind in ("", "_regions")]
         for name in names
-        for place in places
-        for kind in ("", "_regions")
-    )
-    return [path for path in candidates if path.is_file()]
+    }
+    found = {name: [p for p in paths if p.is_file()] for name, paths in candidates.items()}
+    return {name: paths for name, paths in found.items() if paths}
 
 
 def embedded(path: Path, width: int = 1000) -> str:

@@ -13,7 +13,7 @@ from matplotlib.ticker import PercentFormatter
 from .save_figure import save_figure
 
 #: Colors that color-blind readers can tell apart, in turns.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
 def save_object_figure(
@@ -47,7 +47,7 @@ def save_object_figure(
             norms = np.concatenate(([0.0], ordered[ordered < high], [high]))
             left = [(ordered > norm).mean() if len(ordered) else np.nan for norm in norms]
             label = f"{name} ({len(ordered)})"
-            color = _COLORS[number % len(_COLORS)]
+            color = COLORS[number % len(COLORS)]
             axis.step(norms, left, where="post", label=label, color=color, linewidth=1.8)
         for norm in eps:
             axis.axvline(norm, color="0.8", linewidth=0.8, zorder=0)

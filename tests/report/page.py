@@ -38,7 +38,7 @@ class Page(HTMLParser):
         self.caption = ""
 
     def handle_data(self, text):
-        if not {"style", "title"} & set(self.open):
+        if not {"style", "title", "script"} & set(self.open):
             self.words.append(text)
         if "caption" in self.open:
             self.caption += text

@@ -1,3 +1,4 @@
+import base64
 import hashlib
 import json
 import math
@@ -9,6 +10,7 @@ from PIL import Image
 
 from mmseg_lipcert.certificates.smoothing import ClassHierarchy
 from mmseg_lipcert.report import write_html_report
+from mmseg_lipcert.report.stored_run import image_accuracies
 from mmseg_lipcert.report.tables import object_rows
 
 from .page import Page
@@ -271,7 +273,7 @@ def test_names_from_outside_stay_text(method, write_certificate):
     folder = write_certificate(method, classes=hostile, config="<b>.py", checkpoint="{{ 7*7 }}")
     page, _ = render(folder)
     assert [row[0] for row in page.table("Recall:")[1:]] == list(hostile)
-    assert not page.attributes("script") and not page.attributes("b")
+    assert len(page.attributes("script")) == 1 and not page.attributes("b")
     assert "checkpoint {{ 7*7 }}" in page.text and "config <b>.py" in page.text
     assert all("onerror" not in image for image in page.attributes("img"))
 
@@ -280,7 +282,13 @@ def test_names_from_outside_stay_text(method, write_certificate):
 def test_page_stands_alone_and_is_accessible(method, write_certificate):
     page, _ = render(write_certificate(method))
     assert page.attributes("html") == [{"lang": "en"}]
-    assert not page.attributes("link") and not page.attributes("script")
+    assert not page.attributes("link") and page.attributes("script") == [{}]
+    # The browser runs the script that the page declares, and no other.
+    (script,) = re.findall(r"<script>(.*?)</script>", page.source, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = (m["content"] for m in page.attributes("meta") if "http-equiv" in m)
+    assert f"script-src 'sha256-{digest}';" in policy and policy.startswith("default-src 'none'")
+    assert any("sortable" in table.get("class", "") for table in page.attributes("table"))
     assert not re.search(r"url\(|@import|https?:", page.source)
     images = page.attributes("img")
     assert images and all(image["src"].startswith("data:image/") for image in images)
@@ -321,9 +329,58 @@ def test_few_pictures_are_inside_and_the_others_linked(write_certificate):
     assert len(page.attributes("img")) == 4  # the figure, curve.png and two examples
     links = [link["href"] for link in page.attributes("a")]
     assert links[:4] == ["shown/a/x%231.png", "shown/a/x%231_regions.png", *kinds[2:]]
-    assert links[4:] == ["certificate.json", "run.json", "images.1.jsonl"]
+    assert links[4:] == ["certificate.json", "run.json", "images.0.jsonl", "images.1.jsonl"]
+    assert "An example, the first by name" in page.text
     assert "2 more pictures" in page.text
     assert len(page.source) < 400_000, "pictures are made smaller"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_worst_and_best_images_come_with_their_pictures(method, write_certificate):
+    folder = write_certificate(method, images=12)
+    page, certificate = render(folder)
+    head, *rows = page.table("Pixel accuracy of the 5 worst and the 5 best of 12 images")
+    entries = [json.loads(line) for line in (folder / "images.0.jsonl").read_text().splitlines()]
+    expected = {image.name: image for image in image_accuracies(entries)}
+    assert len(expected) == 12 and len(rows) == 10
+    for name, clean, *guaranteed, pictures in rows:
+        check_share(clean, expected[name].clean)
+        for cell, value in zip(guaranteed, expected[name].certified, strict=True):
+            check_share(cell, value)
+        assert pictures == "–"
+    mean = np.mean([image.certified for image in expected.values()], axis=0)
+    assert mean == pytest.approx([row["pixel_accuracy"] for row in certificate["certified"]])
+    firsts = [number(row[2]) for row in rows]
+    assert firsts == sorted(firsts)
+    left_out = [image.certified[0] for image in expected.values() if image.name not in str(rows)]
+    assert firsts[4] <= min(left_out) and max(left_out) <= firsts[5] + 1e-4
+    assert ("rows that were picked by their figures" in page.text) == (method != "lipschitz")
+    for image in expected:
+        (folder / "certificates" / f"{image}.npz").parent.mkdir(exist_ok=True)
+        (folder / "certificates" / f"{image}.npz").touch()
+    worst, best = rows[0][0], rows[-1][0]
+    add_pictures(folder, *(f"p/{name}.png" for name in (worst, best, rows[1][0])))
+    page, _ = render(folder)
+    assert "The images with the lowest and with the highest guaranteed" in page.text
+    shown = [image["alt"] for image in page.attributes("img") if "certified image" in image["alt"]]
+    assert [alt.rpartition("/")[2] for alt in shown] == [f"{worst}.png", f"{best}.png"]
+    assert "1 more picture" in page.text
+    assert page.table("5 worst")[1][-1] == "1"
+
+
+def test_no_figure_of_an_image_is_guaranteed_with_the_metric_correction(write_certificate):
+    page, _ = render(write_certificate("smoothing", correction="metric", n=200))
+    (rows,) = (rows for caption, rows in page.tables.items() if "of every image" in caption)
+    assert rows[0] == ["image", "plain segmentor, no perturbation", "pictures"]
+    assert "no figure of a single image is guaranteed" in page.text
+
+
+def test_lines_of_other_images_are_not_shown(write_certificate):
+    folder = write_certificate("lipschitz")
+    assert "of every image" in str(render(folder)[0].tables)
+    with open(folder / "images.0.jsonl", "a") as file:
+        file.write('\n{"image": "b", "data_sha256": "1", "valid": 0}\n{"image": "cut o')
+    assert "of every image" not in str(render(folder)[0].tables)
 
 
 def test_smoothed_curve_is_not_shown_twice(write_certificate):
@@ -340,7 +397,7 @@ def test_parts_that_a_certificate_may_lack(write_certificate):
     certificate.update(radius=[], curve=[], regions=None, fabrication=None)
     path.write_text(json.dumps(certificate))
     page, _ = render(folder)
-    assert len(full.tables) == 8 and len(page.tables) == 3
+    assert len(full.tables) == 9 and len(page.tables) == 4
     assert "Objects" not in page.text and "How large a perturbation must be" not in page.text
 
 
@@ -397,7 +454,7 @@ def test_what_is_no_certificate_is_refused(change, message, write_certificate):
     path.write_text(json.dumps(certificate))
     with pytest.raises(ValueError, match=f"certificate.json is no complete certificate.*{message}"):
         write_html_report(folder)
-    assert sorted(item.name for item in folder.iterdir()) == ["certificate.json"], "no stale page"
+    assert not list(folder.glob("report.html*")), "no stale page"
 
 
 def test_broken_json_and_no_json(tmp_path):

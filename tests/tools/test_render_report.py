@@ -54,3 +54,26 @@ def test_a_folder_without_certificate(render, tmp_path):
     (tmp_path / "certificate.json").write_text("[]")
     with pytest.raises(CommandLineError, match="'schema' must be 1"):
         render(tmp_path)
+
+
+def test_two_certifications_are_compared(project, test_tool, render, tmp_path, capsys, monkeypatch):
+    for name, limit in (("one", 1), ("two", 2)):
+        arguments = [project.config, project.checkpoint, "--certify", "--limit", limit]
+        test_tool(*arguments, "--out", tmp_path / name)
+    page = tmp_path / "compared" / "page.html"
+    render(tmp_path / "one", tmp_path / "two" / "certificate.json", "--out", page)
+    printed = capsys.readouterr().out
+    assert "Different images: one: 1, two: 2; 1 of them are in all" in printed
+    assert f"Comparison written to {page}, its figure to {page.with_suffix('.png')}" in printed
+    assert page.is_file() and page.with_suffix(".png").is_file()
+    monkeypatch.chdir(tmp_path)
+    render("one", "two", "--common")
+    assert (tmp_path / "comparison.html").is_file() and "Different" not in capsys.readouterr().out
+    for arguments, message in (
+        (["one", "--common"], "for a comparison of several"),
+        (["one", "--out", "x.html"], "for a comparison of several"),
+        (["one", "two", "--out", "certificate.json"], "must be a page such as comparison.html"),
+        (["one", "absent"], "absent has no certificate.json"),
+    ):
+        with pytest.raises(CommandLineError, match=message):
+            render(*arguments)

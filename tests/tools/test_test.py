@@ -472,3 +472,27 @@ def test_free_classifier_is_certified_through_its_weights(project, tmp_path, tes
         assert wrong > value.item(), "the bound of the features is not one of the logits"
     result = certificate(out)["certified"][0]["pixel_accuracy"]
     assert result == pytest.approx(np.mean(expected), abs=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["LocalVisBackend", "TensorboardVisBackend"])
+def test_certified_figures_reach_the_backends_of_the_visualizer(
+    project, test_tool, tmp_path, backend
+):
+    if backend == "TensorboardVisBackend":
+        loader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    out = tmp_path / "out"
+    arguments = [project.config, project.checkpoint, "--certify", "--eps", 0.1, "--limit", 1]
+    # Of a name of its own, as the visualizer of another test would be taken again.
+    options = [f"visualizer.vis_backends.0.type={backend}", f"visualizer.name={backend}"]
+    test_tool(*arguments, "--out", out, "--cfg-options", *options)
+    row = certificate(out)["certified"][0]
+    if backend == "LocalVisBackend":
+        (file,) = (tmp_path / "work").rglob("scalars.json")
+        (written,) = (json.loads(line) for line in file.read_text().splitlines())
+        assert written["step"] == 0
+    else:
+        (file,) = (tmp_path / "work").rglob("events.out.tfevents*")
+        events = loader.EventAccumulator(str(file)).Reload()
+        written = {tag: events.Scalars(tag)[0].value for tag in events.Tags()["scalars"]}
+    for name in ("pixel_accuracy", "mIoU"):
+        assert written[f"certified/{name}@0.1"] == pytest.approx(row[name], rel=1e-6)

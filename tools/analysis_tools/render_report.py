@@ -1,4 +1,4 @@
-"""Write report.html of a finished certification again, from the files in its folder."""
+"""Write report.html of a finished certification again, or compare several certifications."""
 
 import sys
 

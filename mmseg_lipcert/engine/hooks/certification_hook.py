@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import copy
-import hashlib
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ...evaluation.metrics import CertificateMetric
 from ...report import (
     certificate_json,
     class_table,
+    joint_digest,
     object_table,
     overview_table,
     write_html_report,
@@ -168,7 +169,10 @@ class CertificationHook(Hook):
         self._finish()
         figures = _decided_by_main(lambda: self._report(runner))
         prefix = self.certifier.metric.prefix
-        metrics.update({f"{prefix}/{name}": value for name, value in figures.items()})
+        figures = {f"{prefix}/{name}": value for name, value in figures.items()}
+        metrics.update(figures)
+        # MMEngine gives the backends of the visualizer what validation finds, but not tests.
+        runner.visualizer.add_scalars({n: v for n, v in figures.items() if math.isfinite(v)})
 
     def _settings(self, runner: Runner) -> dict[str, Any]:
         """What decides the numbers."""
@@ -258,7 +262,7 @@ class CertificationHook(Hook):
                     runner.cfg.load_from or getattr(certifier.segmentor, "path", "")
                 ).name,
                 "weights_sha256": self.checkpoint_digest,
-                "data_sha256": _joint_digest(entries),
+                "data_sha256": joint_digest(entries),
             },
             runner.seed,
         )
@@ -329,14 +333,6 @@ def _decided_by_main(decide: Callable[[], Any]) -> Any:
     if answer[1] is not None:
         raise answer[1]
     return answer[0]
-
-
-def _joint_digest(entries: Sequence[dict[str, Any]]) -> str:
-    """SHA-256 of the names and digests of all images, in the order of their names."""
-    digest = hashlib.sha256()
-    for entry in entries:
-        digest.update(f"{entry['data_sha256']}  {entry['image']}\n".encode())
-    return digest.hexdigest()
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:

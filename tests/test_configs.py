@@ -1,10 +1,12 @@
 """Every config must build, and certify by the one config of its method."""
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hub import get_config
 from mmengine.runner import get_priority
 from mmseg.registry import HOOKS, MODELS
 
@@ -81,6 +83,19 @@ def test_smoothing_config_wraps_the_model_as_it_is(path, mmseg_scope, certified)
     assert variant.model.module == Config.fromfile(path).model
     pipelines = (variant.test_dataloader, Config.fromfile(path).test_dataloader)
     assert pipelines[0].dataset.pipeline == pipelines[1].dataset.pipeline
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("hrnet/*.py")), ids=name)
+def test_hrnet_is_the_one_of_the_zoo_whose_checkpoints_fit(path):
+    width, dataset = re.match(r"fcn-hrnet-w(\d+)_.*80k_(.*)", path.stem).groups()
+    batch = 2 if "cityscapes" in dataset else 4
+    zoo = get_config(f"mmseg::hrnet/fcn_hr{width}_4xb{batch}-80k_{dataset}.py")
+    config = Config.fromfile(path)
+    assert config.model.pop("_scope_") == "mmseg"  # where its types are registered
+    assert config.model == zoo.model
+    data, zoo_data = config.test_dataloader.dataset, zoo.test_dataloader.dataset
+    assert data.pipeline == zoo_data.pipeline
+    assert Path(data.data_root) == Path(zoo_data.data_root)
 
 
 @pytest.mark.parametrize("path", SMOOTHING_CONFIGS, ids=name)

@@ -11,6 +11,7 @@ from mmseg_lipcert.models.layers import (
     BatchCentering2d,
     fold_network,
 )
+from mmseg_lipcert.models.layers.orthogonal_layer import _toward_orthogonal
 
 SIZE = 8
 CONVS = {
@@ -74,6 +75,50 @@ def test_fold_computes_the_same(name):
     assert type(plain) in (nn.Conv2d, nn.ConvTranspose2d)
     expected = layer(x)
     assert (plain(x) - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+SINGLE = ["pointwise", "stem", "up"]
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_training_stays_at_the_kernel_of_evaluation(name):
+    layer = CONVS[name]()
+    train_a_little(layer, layer.in_channels)
+    values = torch.linalg.svdvals(layer.weight.detach().view(layer.weight.shape[0], -1))
+    assert (values - 1).abs().max() <= 1e-3
+    trained = layer.weight.detach().clone()
+    torch.testing.assert_close(trained, layer.eval().weight, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_training_differentiates_the_polar_factor(name):
+    layer = CONVS[name]().train()
+    slope = torch.randn_like(layer.weight)
+    (layer.weight * slope).sum().backward()
+    (free,) = (p for p in layer.parameters() if p.ndim == 4)
+    start = free.detach().double().flatten(1).requires_grad_()
+    u, _, v = torch.linalg.svd(start, full_matrices=False)
+    ((u @ v) * slope.double().flatten(1)).sum().backward()
+    torch.testing.assert_close(free.grad.double().flatten(1), start.grad, atol=1e-5, rtol=0)
+
+
+def test_training_begins_at_the_kernel_of_a_loaded_checkpoint():
+    layer, other = AOCConv2d(6, 4, 1), AOCConv2d(6, 4, 1)
+    with torch.no_grad():  # as training without retraction leaves it
+        next(p for p in other.parameters() if p.ndim == 4).mul_(5)
+    expected = other.eval().weight
+    layer.train().load_state_dict(other.state_dict())
+    torch.testing.assert_close(layer.weight, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (3, 7), (7, 3), (2, 4, 6)])
+@pytest.mark.parametrize("scale", [0.3, 1.0, 30.0])
+def test_iterations_reach_the_polar_factor_from_anywhere(shape, scale):
+    matrix = scale * torch.randn(shape, generator=torch.Generator().manual_seed(1)).double()
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    for _ in range(60):
+        matrix = _toward_orthogonal(matrix)
+    torch.testing.assert_close(matrix, u @ v)
 
 
 def test_mmcv_block_is_orthogonal_and_folds(mmseg_scope):

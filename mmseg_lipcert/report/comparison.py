@@ -89,12 +89,10 @@ class Comparison:
                 else f"{len(self.shared)} of them are in all certificates; --common compares these"
             )
             notes.append(f"Different images: {counts}; {known}.")
-        guarantees = {guarantee(c) for c in self.certificates.values()}
-        if len(guarantees) > 1:
-            notes.append(
-                "Different guarantees: certain; with a probability for each image by itself; or "
-                "with a probability for all figures of the dataset together."
-            )
+        guarantees = {name: guarantee(c) for name, c in self.certificates.items()}
+        if len(set(guarantees.values())) > 1:
+            said = ", ".join(f"{name}: {text}" for name, text in guarantees.items())
+            notes.append(f"Different guarantees: {said}.")
         places = {_place(c) for c in self.certificates.values()}
         if len(places) > 1:
             notes.append(

@@ -11,9 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ..certificates.smoothing.maps import ABSTAIN
+from ..utils.rounding import percent
 from .save_figure import save_figure
 
 _VOID = (0, 0, 0)
+# The color scale spans so many decades below the largest radius; smaller radii have its end.
+_DECADES = 2
+# Radii that the scale of the radius map names.
+_TICKS = [digit * 10.0**power for power in range(-5, 2) for digit in (1, 3)]
 
 
 def save_certificate_figure(
@@ -31,7 +36,9 @@ def save_certificate_figure(
 
     The radius of a pixel is the l2 norm (images in [0, 1]) that a perturbation of the whole image
     needs to change this one prediction; wrong predictions are black, ignored pixels gray. Without
-    labels no prediction is wrong, and black is only where there is none (abstentions).
+    labels no prediction is wrong, and black is only where there is none (abstentions). The scale
+    says which share of the pixels that count has at least a radius: no perturbation below it
+    changes any of them.
 
     Args:
         path: PNG to write; its folder is made if needed.
@@ -51,8 +58,9 @@ def save_certificate_figure(
         valid = target != ignore_index
         shown = valid & (prediction == target)
         meaning = "black: wrong or 0, gray: ignored"
-    shape, inches = ((1, 3), 5) if target is None else ((2, 2), 10)
-    figure = Figure(figsize=(14, 2.6 + inches * image.shape[0] / image.shape[1]), dpi=80)
+    shape, width = ((1, 3), 4.2) if target is None else ((2, 2), 6.4)
+    panels = shape[0] * (width * image.shape[0] / image.shape[1] + 0.3)
+    figure = Figure(figsize=(14, panels + 1.4), dpi=100)
     FigureCanvasAgg(figure)
     axes = figure.subplots(*shape)
     photo, *labels, painted, heated = axes.flat
@@ -65,15 +73,20 @@ def save_certificate_figure(
     painted.set_title("prediction")
     finite = radius[valid & np.isfinite(radius)]
     high = max(float(finite.max(initial=0.0)), 1e-3)
+    low = high / 10**_DECADES
     # A radius of 0 proves nothing: black, not the color of a small radius.
-    radius = np.where(shown & (radius > 0), np.clip(radius, high / 1000, high), np.nan)
+    proven = np.where(shown, radius, 0.0)[valid]
+    radius = np.where(shown & (radius > 0), np.clip(radius, low, high), np.nan)
     background = np.where(valid[..., None], 0.0, 0.6) * np.ones(3)
     heated.imshow(background)
-    heat = heated.imshow(radius, norm=LogNorm(vmin=high / 1000, vmax=high), cmap="viridis")
+    heat = heated.imshow(radius, norm=LogNorm(vmin=low, vmax=high), cmap="viridis")
     heated.set_title(f"certified radius per pixel ({meaning})")
     # Beside the panel, which stays as large as the others.
     bar = figure.colorbar(heat, cax=heated.inset_axes((1.02, 0, 0.03, 1)))
-    bar.set_label("l2 radius, image in [0, 1]")
+    shares = radius_shares(proven, low, high)
+    bar.set_ticks([], minor=True)
+    bar.set_ticks(list(shares), labels=[f"{r:g}: {percent(part)}" for r, part in shares.items()])
+    bar.set_label("l2 radius, image in [0, 1]:\nshare of the pixels")
     found = np.union1d(prediction, prediction if target is None else target)
     present = [index for index in range(len(classes)) if index in found]
     for axis in axes.flat:
@@ -87,8 +100,22 @@ def save_certificate_figure(
         ncols=min(len(present), 10) or 1,
         frameon=False,
     )
-    figure.subplots_adjust(left=0.01, right=0.93, top=0.9, bottom=0.1, wspace=0.03, hspace=0.12)
+    top, bottom = (1 - inches / figure.get_figheight() for inches in (0.7, panels + 0.7))
+    figure.subplots_adjust(
+        left=0.01, right=0.87, top=top, bottom=bottom, wspace=0.02, hspace=0.3 / panels * 2
+    )
     save_figure(figure, path)
+
+
+def radius_shares(radius: np.ndarray, low: float, high: float) -> dict[float, float]:
+    """Share of pixels whose radius is at least so large, for round radii of an interval.
+
+    Args:
+        radius: Of each pixel that counts; 0 where nothing is proven.
+        low: Smallest radius of the scale.
+        high: Largest one.
+    """
+    return {r: float((radius >= r).sum() / max(1, radius.size)) for r in _TICKS if low <= r <= high}
 
 
 def _paint(labels: np.ndarray, palette: list[list[int]]) -> np.ndarray:

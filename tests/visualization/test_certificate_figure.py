@@ -1,7 +1,9 @@
 import cv2
 import numpy as np
+import pytest
 
 from mmseg_lipcert.visualization import save_certificate_figure
+from mmseg_lipcert.visualization.certificate_figure import radius_shares
 
 CLASSES = ("road", "sky")
 PALETTE = [[128, 64, 128], [70, 130, 180]]
@@ -64,3 +66,11 @@ def test_infinite_radii_are_drawn(tmp_path):
     draw(tmp_path / "a.png", radius)
     radius[:20] = 0.3
     draw(tmp_path / "b.png", radius)
+
+
+def test_the_scale_says_which_share_of_the_pixels_has_a_radius():
+    radius = np.array([0.0, 0.01, 0.02, 0.03, 0.2])
+    assert radius_shares(radius, 0.002, 0.2) == pytest.approx(
+        {0.003: 0.8, 0.01: 0.8, 0.03: 0.4, 0.1: 0.2}
+    )
+    assert radius_shares(np.array([]), 0.005, 0.02) == pytest.approx({0.01: 0.0})

@@ -17,8 +17,8 @@ def square(name: str, value: int | tuple[int, int]) -> int:
 
 
 # Iterations of a training step without a gradient, before the one with it. A step moves singular
-# values by less than 0.1 as a rule: 3 iterations leave less than 1e-7 of that.
-_RETRACTIONS = 3
+# values by less than 0.1 as a rule; 3 iterations in all leave less than 1e-7 of that.
+_RETRACTIONS = 2
 # Above sqrt(3) an iteration would turn a singular value around.
 _LARGEST_SQUARE = 2.9
 

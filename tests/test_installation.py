@@ -93,6 +93,7 @@ def test_configs_can_be_inherited_without_a_clone(run, tmp_path):
 @pytest.mark.slow
 def test_the_demonstration(run, tmp_path):
     printed = run("lipcert", "demo", "--images", "2", "--out", "demo")
+    assert (tmp_path / "demo" / "comparison.png").is_file()
     for method in ("lipschitz", "smoothing", "denoise"):
         assert (tmp_path / "demo" / method / "report.html").is_file()
         assert any(line.split()[:2] == ["|", method] for line in printed.splitlines())

@@ -160,7 +160,7 @@ def test_a_built_package_carries_its_configs(tmp_path):
     command = [sys.executable, "setup.py", "--quiet", "build_py", "--build-lib", str(tmp_path)]
     subprocess.run(command, check=True, cwd=PACKAGE.parent)
     built = tmp_path / "mmseg_lipcert"
-    for kind in ("*.py", "*.json", "*.jinja", "py.typed"):
+    for kind in ("*.py", "*.json", "*.jinja", "*.css", "*.js", "py.typed"):
         sources = {path.relative_to(PACKAGE) for path in PACKAGE.rglob(kind)}
         sources = {path for path in sources if path.parts[0] != ".mim"}
         assert sources <= {path.relative_to(built) for path in built.rglob(kind)}

@@ -22,6 +22,7 @@ from ...certificates.smoothing import (
 )
 from ...certificates.smoothing.binomial import check_draws
 from ...utils.image_name import image_name
+from .attention import skip_attention_weights
 from .base_classifier import BaseClassifier
 from .draw_runner import DrawRunner
 from .repeated_draws import DependentDrawsError, RepeatedDraws
@@ -158,6 +159,7 @@ class SmoothedSegmentor(BaseTTAModel):
         #: Transforms of the test pipeline that run behind the noise; the certification hook sets
         #: them.
         self.transforms: Sequence[dict] = ()
+        skip_attention_weights(self.module)
         self._layout_chosen = channels_last is not None or bool(compile)
         if channels_last:
             self.module.to(memory_format=torch.channels_last)

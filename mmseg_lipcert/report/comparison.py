@@ -44,6 +44,7 @@ class Comparison:
             _check_valid(name, run.certificate)
         #: Digests of the images that all have; None if some do not say which they have.
         self.shared = _shared_images(self.runs)
+        self.common = common
         if common:
             if self.shared is None:
                 unknown = [name for name, run in self.runs.items() if run.entries is None]
@@ -81,6 +82,12 @@ class Comparison:
     def notes(self) -> list[str]:
         """What a reader must know before rows are compared."""
         notes = []
+        if self.common:
+            images = next(iter(self.certificates.values()))["images"]
+            notes.append(
+                f"On the {images} images that all certificates have: figures of a certificate of "
+                "more images are other ones."
+            )
         if not self.same_images:
             counts = ", ".join(f"{name}: {c['images']}" for name, c in self.certificates.items())
             known = (

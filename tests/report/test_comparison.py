@@ -65,6 +65,8 @@ def test_other_images_are_named_and_left_out_on_request(write_certificate):
     assert {row["images"] for row in everything.rows()} == {2, 3}
     common = Comparison([three, two], common=True)
     assert common.same_images and "Different images" not in common.table()
+    assert common.notes()[0].startswith("On the 2 images that all certificates have:")
+    assert "On the" not in everything.table()
     for name, folder in (("three", alone), ("two", two)):
         certificate, again = common.certificates[name], read_run(folder).certificate
         for part in ("images", "clean", "certified", "accuracy_curve", "smoothing"):

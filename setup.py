@@ -62,20 +62,22 @@ setup(
     cmdclass={"build_py": BuildWithConfigs},
     # Neither toolbox is required here: installed over one another they break. See the extras.
     install_requires=[
-        "jinja2",
-        "matplotlib",
-        "numpy",
+        "jinja2>=3.1",
+        "matplotlib>=3.8.4",
+        "numpy>=2.0.1",
         "orthogonium>=0.0.4",
-        "pillow",
-        "prettytable",
-        "scipy",
+        "pillow>=10.0",
+        "prettytable>=3.9",
+        "scipy>=1.13",
         "torch>=2.4",
     ],
     extras_require={
         "onedl": [
             "onedl-mmengine>=0.10.8",
-            "onedl-mmcv>=2.3",
+            "onedl-mmcv>=2.3.1",
             "onedl-mmsegmentation>=1.4",
+            # Before, torch.export takes apart what residual blocks are known by.
+            "torch>=2.6",
         ],
         "openmmlab": [
             "mmengine==0.10.7",
@@ -91,8 +93,8 @@ setup(
         ],
         # Families of MMSegmentation that need MMPretrain (beside the extra "onedl").
         "zoo": ["onedl-mmpretrain>=1.3.6", "torchvision"],
-        "onnx": ["onnx", "onnxruntime"],
-        "denoise": ["diffusers>=0.30", "safetensors", "scikit-image>=0.22"],
+        "onnx": ["onnx>=1.17", "onnxruntime>=1.19"],
+        "denoise": ["diffusers>=0.32", "safetensors>=0.4.3", "scikit-image>=0.24"],
         "docs": [
             "latex2mathml",
             "mkdocs-jupyter>=0.26",
@@ -100,14 +102,14 @@ setup(
             "mkdocstrings[python]>=1.0",
         ],
         "dev": [
-            "deel-torchlip",
-            "hypothesis",
-            "jsonschema",
-            "mypy",
-            "pre-commit",
-            "pytest",
-            "pytest-xdist",
-            "ruff",
+            "deel-torchlip>=1.0.1",
+            "hypothesis>=6.100",
+            "jsonschema>=4.20",
+            "mypy>=1.10",
+            "pre-commit>=3.7",
+            "pytest>=8.1",
+            "pytest-xdist>=3.5",
+            "ruff>=0.5",
         ],
     },
     zip_safe=False,

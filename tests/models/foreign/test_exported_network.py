@@ -12,6 +12,8 @@ from torch.export import Dim
 
 from mmseg_lipcert.models.foreign import ExportedNetwork
 
+pytestmark = pytest.mark.skipif(torch.__version__ < "2.9", reason="the format is that of 2.9")
+
 
 class Network(nn.Module):
     """Operations that segmentors are made of."""

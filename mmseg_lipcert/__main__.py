@@ -17,6 +17,7 @@ COMMANDS = {
     "plan": "plan",
     "report": "report",
     "explain": "explain",
+    "detect": "detect",
     "street-scenes": "dataset_converters.street_scenes",
     "camvid": "dataset_converters.camvid",
     "kvasir-seg": "dataset_converters.kvasir_seg",

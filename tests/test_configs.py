@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.runner import get_priority
-from mmseg.registry import HOOKS, MODELS
+from mmseg.registry import HOOKS, METRICS, MODELS
 
 from mmseg_lipcert.engine.certified_config import automatic_method
 from mmseg_lipcert.utils import register_packages
@@ -18,13 +18,13 @@ register_packages()
 ROOT = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(path for path in ROOT.glob("*/*.py") if path.parent.name != "_base_")
 # Networks in files are certified by the command line alone, and their files are not here;
-# denoisers are no segmentors.
+# denoisers and detectors are no segmentors.
 ONNX_CONFIGS = [path for path in CONFIGS if path.parent.name == "onnx"]
 DENOISER_CONFIGS = [path for path in CONFIGS if path.parent.name == "denoiser"]
+DETECTOR_CONFIGS = [path for path in CONFIGS if path.parent.name == "detector"]
 CERTIFY_CONFIGS = [path for path in CONFIGS if path.parent.name == "certify"]
-MODEL_CONFIGS = [
-    path for path in CONFIGS if path not in (*ONNX_CONFIGS, *DENOISER_CONFIGS, *CERTIFY_CONFIGS)
-]
+OTHER_CONFIGS = (*ONNX_CONFIGS, *DENOISER_CONFIGS, *DETECTOR_CONFIGS, *CERTIFY_CONFIGS)
+MODEL_CONFIGS = [path for path in CONFIGS if path not in OTHER_CONFIGS]
 LIPSCHITZ_CONFIGS = [path for path in MODEL_CONFIGS if path.parent.name.startswith("lip_")]
 SMOOTHING_CONFIGS = [path for path in MODEL_CONFIGS if path not in LIPSCHITZ_CONFIGS]
 
@@ -149,3 +149,19 @@ def test_a_denoiser_trains_on_crops_of_its_size_without_labels(path, mmseg_scope
     assert config.train_cfg.max_iters % config.train_cfg.val_interval == 0
     assert config.train_cfg.max_iters % config.default_hooks.checkpoint.interval == 0
     assert config.param_scheduler[-1].T_max == config.train_cfg.max_iters
+
+
+@pytest.mark.parametrize("path", DETECTOR_CONFIGS, ids=name)
+def test_a_detector_is_measured_by_what_it_learns(path, mmseg_scope):
+    config = Config.fromfile(path)
+    model = MODELS.build(config.model).eval()
+    for evaluator in (config.val_evaluator, config.test_evaluator):
+        metric = METRICS.build(evaluator)
+        assert metric.object_classes == model.decode_head.object_classes
+        assert metric.min_pixels == model.decode_head.min_pixels
+    assert (ROOT.parent / config.model.backbone.init_cfg.checkpoint).is_file()
+    [sample] = model.predict(torch.zeros(1, 3, 33, 50))
+    assert sample.outputs.data.shape == (len(metric.object_classes) + 5, 5, 7)
+    # Validation and the learning rate end with the training.
+    assert config.train_cfg.max_epochs % config.train_cfg.val_interval == 0
+    assert config.param_scheduler[-1].T_max == config.train_cfg.max_epochs

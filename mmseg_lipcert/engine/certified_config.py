@@ -8,7 +8,8 @@ from typing import Any
 from mmengine.config import Config
 from mmseg.registry import METRICS, MODELS
 
-from ..models.segmentors import LipEncoderDecoder
+from ..models.segmentors import LipDetector, LipEncoderDecoder
+from .certification_error import CertificationError
 from .certifiers import CERTIFIERS
 
 _METRICS = {certifier.metric_type.__name__ for certifier in CERTIFIERS.values()}
@@ -28,9 +29,7 @@ def automatic_method(config: Config, denoiser: object = None) -> str:
     named = [name for name, c in CERTIFIERS.items() if c.metric_type.__name__ == metric]
     if len(named) == 1:
         return named[0]
-    kind = config.model.get("type")
-    kind = MODELS.get(kind) if isinstance(kind, str) else kind
-    if metric is None and isinstance(kind, type) and issubclass(kind, LipEncoderDecoder):
+    if metric is None and _is_model(config, LipEncoderDecoder):
         return "lipschitz"
     return "denoise" if denoiser or has_denoiser(config) else "smoothing"
 
@@ -66,7 +65,10 @@ def set_method(config: Config, method: str, **settings: Any) -> None:
 
     Raises:
         ValueError: If the metric refuses a setting.
+        CertificationError: If the model finds boxes instead of labels.
     """
+    if _is_model(config, LipDetector):
+        raise CertificationError("a LipDetector finds boxes, no labels: use lipcert detect")
     certifier = CERTIFIERS[method]
     metric = certificate_metric(config)
     if metric.get("type") != certifier.metric_type.__name__:
@@ -83,6 +85,12 @@ def set_method(config: Config, method: str, **settings: Any) -> None:
     METRICS.build(metric)  # refuses wrong settings before any work
     # The hook certifies; other metrics would count resumed images wrongly.
     config.test_evaluator = metric
+
+
+def _is_model(config: Config, wanted: type) -> bool:
+    kind = config.model.get("type")
+    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    return isinstance(kind, type) and issubclass(kind, wanted)
 
 
 def _evaluators(config: Config) -> list[dict[str, Any]]:

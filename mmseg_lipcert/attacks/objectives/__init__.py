@@ -2,6 +2,7 @@
 
 from .accuracy_objective import AccuracyObjective
 from .count_objective import CountObjective
+from .detection_objective import DetectionObjective
 from .error_objective import ErrorObjective
 from .fabrication_objective import FabricationObjective
 from .knapsack_objective import KnapsackObjective
@@ -13,6 +14,7 @@ from .vanishing_objective import VanishingObjective
 __all__ = [
     "AccuracyObjective",
     "CountObjective",
+    "DetectionObjective",
     "ErrorObjective",
     "FabricationObjective",
     "KnapsackObjective",

@@ -3,6 +3,7 @@
 from .base_classifier import BaseClassifier
 from .exported_segmentor import ExportedSegmentor
 from .foreign_segmentor import ForeignSegmentor
+from .lip_detector import LipDetector
 from .lip_encoder_decoder import LipEncoderDecoder
 from .lip_ensemble import LipEnsemble
 from .native_logits import MeanLogits, NativeLogits
@@ -17,6 +18,7 @@ __all__ = [
     "DependentDrawsError",
     "ExportedSegmentor",
     "ForeignSegmentor",
+    "LipDetector",
     "LipEncoderDecoder",
     "LipEnsemble",
     "MeanLogits",

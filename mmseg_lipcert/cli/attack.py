@@ -30,6 +30,7 @@ from ..engine import check_dataset
 from ..engine.checks import file_digest, use_full_precision
 from ..engine.image_list import ImageList
 from ..engine.loading import build_dataset, build_model, fill_model
+from ..models.segmentors import LipDetector
 from ..report import certificate_json
 from ..report.attack_report import build_attack_report
 from ..report.attack_report_tables import (
@@ -182,6 +183,10 @@ def filled_model(config: Config, checkpoint: str | None, device: str) -> tuple[n
     """Build the model of a config, filled by a checkpoint; also give the digest of its weights."""
     model = build_model(config)
     base = base_segmentor(model)
+    if isinstance(base, LipDetector):
+        raise CommandLineError(
+            "a LipDetector finds boxes, no labels: use lipcert detect with --attack-steps"
+        )
     digest = file_digest(base)
     if (checkpoint is None) != (digest is not None):
         raise CommandLineError(

@@ -134,3 +134,8 @@ def test_resized_images_are_refused(run_tool, detector, tmp_path):
 def test_label_map_certificates_refuse_a_detector(test_tool, detector, tmp_path):
     with pytest.raises(CommandLineError, match="lipcert detect"):
         test_tool(*detector, "--certify", "--out", tmp_path)
+
+
+def test_attacks_of_labels_refuse_a_detector(run_tool, detector, tmp_path):
+    with pytest.raises(CommandLineError, match="attack-steps"):
+        run_tool("attack.py", *detector, "--eps", "0.1", "--out", tmp_path)

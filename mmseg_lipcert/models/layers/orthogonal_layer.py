@@ -133,9 +133,10 @@ class OrthogonalLayer(nn.Module):
         """The kernel of a free matrix that the last step has left near the orthogonal ones."""
         free = single.original
         rows = free.view(self.groups, free.shape[0] // self.groups, -1)
-        with torch.no_grad():
-            for _ in range(_RETRACTIONS):
-                rows.copy_(_toward_orthogonal(rows))
+        # Of the data alone: a second forward pass in front of the backward pass moves them by less
+        # than rounding, and must not look like a change of what the first one saved.
+        for _ in range(_RETRACTIONS):
+            rows.data.copy_(_toward_orthogonal(rows.data))
         return _toward_orthogonal(rows).view_as(free) * single[0].scale
 
     @property

@@ -102,6 +102,17 @@ def test_training_differentiates_the_polar_factor(name):
     torch.testing.assert_close(free.grad.double().flatten(1), start.grad, atol=1e-5, rtol=0)
 
 
+def test_two_forward_passes_share_a_backward_pass():
+    layer = CONVS["stem"]().train()
+    x = torch.randn(2, 3, SIZE, SIZE)
+    (layer(x).sum() + layer(2 * x).sum()).backward()
+    (free,) = (p for p in layer.parameters() if p.ndim == 4)
+    both = free.grad.clone()
+    free.grad = None
+    layer(3 * x).sum().backward()
+    torch.testing.assert_close(free.grad, both, atol=1e-4, rtol=1e-4)
+
+
 def test_training_begins_at_the_kernel_of_a_loaded_checkpoint():
     layer, other = AOCConv2d(6, 4, 1), AOCConv2d(6, 4, 1)
     with torch.no_grad():  # as training without retraction leaves it

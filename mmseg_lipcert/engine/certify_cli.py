@@ -138,7 +138,9 @@ def add_certify_arguments(parser: argparse.ArgumentParser) -> None:
         help="smoothing: what several processes divide among them",
     )
     certify.add_argument(
-        "--denoiser", help="denoise: a .py config of the denoiser, or a diffusers folder or file"
+        "--denoiser",
+        help="denoise: a .py config of the denoiser, a diffusers folder or file, or a shipped one, "
+        "mmseg_lipcert::denoiser_street-scenes",
     )
     certify.add_argument(
         "--resume", action="store_true", help="continue the certification in --out"

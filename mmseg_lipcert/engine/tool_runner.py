@@ -9,17 +9,18 @@ from mmengine.device import get_device
 from mmengine.dist import is_distributed
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from ..utils.failures import work_begins
+from ..utils.failures import blame, work_begins
 
 # How the records begin that fill the console and say nothing of the run: config, machine, hooks,
 # what MMEngine does by itself, and what it deprecates in its own parts.
 _DUMPS = (
     *("Config:", "\n" + 60 * "-" + "\nSystem environment:", "Hooks will be executed", "Exp name:"),
     *("Distributed training is not used", "Load checkpoint from"),
-    *('"FileClient" will be', '"HardDiskBackend" is the alias'),
+    *('"FileClient" will be', '"HardDiskBackend" is the alias', "The prefix is not set in metric"),
 )
 # And of a certification, which reports its own progress.
 _TEST_LINES = ("Iter(test)", "Epoch(test)")
@@ -59,6 +60,16 @@ class ToolRunner(Runner):
             broadcast_buffers=False,
             find_unused_parameters=self.cfg.get("find_unused_parameters", False),
         )
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> OptimWrapper:
+        """Build the optimizer; what is wrong in its settings is the config's."""
+        with blame("cannot build optim_wrapper of the config"):
+            return super().build_optim_wrapper(optim_wrapper)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build the schedules of its settings in the same way."""
+        with blame("cannot build param_scheduler of the config"):
+            return super().build_param_scheduler(scheduler)
 
     def build_logger(
         self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
 
@@ -67,6 +69,8 @@ def test_settings_go_to_model_and_metric_and_the_others_stay():
     assert certificate_metric(given) == dict(type=SMOOTHING, ignore_index=9, alpha=0.01)
     set_method(given, "denoise", denoiser="folder")
     assert given.model.denoiser == dict(type="DiffusersDenoiser", path="folder")
+    set_method(given, "denoise", denoiser="mmseg_lipcert::denoiser_street-scenes")
+    assert (Path(given.model.denoiser["path"]) / "unet" / "config.json").is_file()
     set_method(given, "smoothing")
     assert given.model.denoiser is None
 

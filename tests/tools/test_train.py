@@ -222,6 +222,18 @@ def test_an_incomplete_config(run, config_path, key):
         run()
 
 
+@pytest.mark.parametrize(
+    ("option", "part"),
+    [
+        ("optim_wrapper.optimizer.momentum=0.9", "optim_wrapper .* argument 'momentum'"),
+        ("param_scheduler.type=PolyLr", "param_scheduler .*PolyLr is not in"),
+    ],
+)
+def test_wrong_settings_of_the_optimizer(run, option, part):
+    with pytest.raises(UserError, match=f"cannot build {part}"):
+        run("--cfg-options", option)
+
+
 def test_missing_data(run):
     with pytest.raises(UserError, match="dataset of train_dataloader .*absent/images"):
         run("--cfg-options", "train_dataloader.dataset.data_root=absent")

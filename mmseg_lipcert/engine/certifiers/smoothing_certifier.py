@@ -19,6 +19,7 @@ from ...models.denoisers import BaseDenoiser
 from ...models.segmentors import SmoothedSegmentor, split_test_pipeline
 from ...report import build_smoothing_certificate
 from ...utils.rounding import confidence, significant
+from ...utils.shipped import checkpoint_file
 from ...visualization import save_accuracy_figure
 from ..certification_error import CertificationError
 from ..checks import file_digest
@@ -53,12 +54,15 @@ class SmoothingCertifier(Certifier):
 
     @classmethod
     def model_config(cls, model: dict, method: str, settings: dict[str, Any]) -> dict:
-        """The segmentor under noise; ``denoiser`` is a config, or a diffusers folder or file."""
+        """The segmentor under noise.
+
+        ``denoiser`` is a config, a diffusers folder or file, or the name of a shipped one.
+        """
         if model.get("type") != "SmoothedSegmentor":
             model = ConfigDict(type="SmoothedSegmentor", module=model)
         denoiser = settings.get("denoiser", model.get("denoiser"))
         if isinstance(denoiser, (str, os.PathLike)):
-            denoiser = dict(type="DiffusersDenoiser", path=str(denoiser))
+            denoiser = dict(type="DiffusersDenoiser", path=str(checkpoint_file(denoiser)))
         model.update(settings, denoiser=denoiser if method == "denoise" else None)
         return model
 

@@ -270,8 +270,8 @@ def check_dataset(
     if len(present) == 1 < num_classes:
         logger.warning(
             f"all labeled pixels have class {present[0]}: are other classes hidden behind the "
-            f"ignored label {ignore_index}? Label files hold class numbers 0..{num_classes - 1}, "
-            "not colors"
+            f"ignored label {ignore_index}, in the files or by reduce_zero_label? Label files hold "
+            f"class numbers 0..{num_classes - 1}, not colors"
         )
     if void:
         logger.warning(f"{void} of {len(counts)} images have no labeled pixel and count nowhere")

@@ -110,7 +110,7 @@ def build_dataset(config: Config, key: str = "test_dataloader") -> BaseSegDatase
             settings["serialize_data"] = False  # without, a dataset may be empty
             # Before the toolbox complains with all classes and colors.
             _check_palette(
-                {**kind.METAINFO, **settings.get("metainfo", {})}, f"the dataset of {key}"
+                {**kind.METAINFO, **(settings.get("metainfo") or {})}, f"the dataset of {key}"
             )
         dataset = DATASETS.build(settings)
     _check_data(dataset, f"the dataset of {key}")

@@ -38,7 +38,7 @@ class CommandLineError(UserError):
 
 
 class _SettingAction(DictAction):
-    """MMEngine's ``DictAction`` that names what is no setting."""
+    """MMEngine's ``DictAction`` that names what is no setting, and keeps the blanks of a path."""
 
     def __call__(
         self,
@@ -51,7 +51,14 @@ class _SettingAction(DictAction):
         for value in values:
             if "=" not in value:
                 parser.error(f"--cfg-options: {value!r} is no KEY=VALUE")
-        super().__call__(parser, namespace, values, option_string)
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except AssertionError as error:
+            parser.error(f"--cfg-options: {error}")
+        settings = getattr(namespace, self.dest)
+        for key, text in (value.split("=", maxsplit=1) for value in values):
+            if isinstance(settings[key], str):  # out of which MMEngine takes the blanks
+                settings[key] = text.strip("'\"")
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:

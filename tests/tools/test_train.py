@@ -158,6 +158,12 @@ def test_training_writes_checkpoints_and_logs_with_an_eta(run, config_path):
     assert "decode.loss_ce: " in text
 
 
+def test_synchronized_batch_normalization_without_a_gpu(run, config_path):
+    run("--cfg-options", "model.backbone.norm_cfg.type=SyncBN", "train_cfg.max_iters=2")
+    names = load(f"work_dirs/{config_path.stem}", 2)["state_dict"]
+    assert "backbone.encoder.0.0.convs.0.bn.running_mean" in names
+
+
 def test_the_seed_fixes_the_result(run):
     for name, seed in (("first", 1), ("second", 1), ("third", 2)):
         run("--work-dir", name, "--cfg-options", f"randomness.seed={seed}")

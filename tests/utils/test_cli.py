@@ -91,6 +91,25 @@ def test_arguments_of_the_stock_tools():
     assert parser.parse_args(["--local-rank", "4"]).local_rank == 4
 
 
+def test_blanks_of_a_setting_are_kept_unless_it_is_a_list():
+    parser = argparse.ArgumentParser()
+    add_common_arguments(parser)
+    options = ["a.root=my data/f 1", "b='x y'", "c=[1, 2]", "d=( a,b )", "e=None", "f= 3"]
+    args = parser.parse_args(["--cfg-options", *options])
+    assert args.cfg_options == {
+        **{"a.root": "my data/f 1", "b": "x y"},
+        **{"c": [1, 2], "d": ("a", "b"), "e": None, "f": 3},
+    }
+
+
+def test_brackets_of_a_setting_that_do_not_match(capsys):
+    parser = argparse.ArgumentParser()
+    add_common_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--cfg-options", "a=[1,2"])
+    assert "--cfg-options: Imbalanced brackets exist in [1,2" in capsys.readouterr().err
+
+
 def test_folders_that_cannot_be_written(tmp_path, monkeypatch):
     check_output_folder(None, "--out")
     check_output_folder(tmp_path / "new" / "folder", "--out")

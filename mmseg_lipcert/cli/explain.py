@@ -130,7 +130,7 @@ def explain_images(args: argparse.Namespace, config: Config, device: str) -> lis
     wanted = [names.index(name) for name in args.objects] or list(range(len(names)))
     to = names.index(args.to) if args.to else None
     images = ImageList(dataset, every=args.every, limit=args.limit)
-    explain = CertifiedSegInferencer(config, args.checkpoint, device=device)
+    explain = CertifiedSegInferencer(config, args.checkpoint, "lipschitz", device=device)
     plain = plain_segmentor(args.plain[0], args.plain[1], device) if args.plain else None
     work_begins()
     rows: list[dict[str, Any]] = []

@@ -101,6 +101,9 @@ def main() -> None:
     elif args.show or args.show_dir:
         request_visualization(config, args)
     if args.tta:
+        missing = [name for name in ("tta_model", "tta_pipeline") if config.get(name) is None]
+        if missing:
+            raise CommandLineError(f"--tta needs {' and '.join(missing)} in the config")
         config.test_dataloader.dataset.pipeline = config.tta_pipeline
         config.tta_model.module = config.model
         config.model = config.tta_model

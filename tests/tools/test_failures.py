@@ -91,6 +91,28 @@ def test_a_setting_without_value(project, tool_module, monkeypatch, capsys):
     assert "--cfg-options: 'model' is no KEY=VALUE" in capsys.readouterr().err
 
 
+def test_test_time_augmentation_that_the_config_does_not_have(project, fail):
+    line = fail("test.py", project.config, project.checkpoint, "--tta")
+    assert_matches(line, "--tta needs tta_model and tta_pipeline in the config")
+
+
+def test_an_explanation_of_a_network_without_a_bound(project, tmp_path, fail):
+    def plain(config):
+        config.model.type = "EncoderDecoder"
+
+    config = edited(project, tmp_path, plain)
+    command = ("analysis_tools/explain.py", config, project.checkpoint, "--out", tmp_path / "out")
+    assert_matches(fail(*command), "EncoderDecoder has no Lipschitz bound")
+
+
+def test_a_dataset_without_classes(project, fail):
+    options = [f"{DATASET}.{key}" for key in ("type=BaseSegDataset", "metainfo=None")]
+    options.append(f"{DATASET}.img_suffix=_leftImg8bit.png")
+    options.append(f"{DATASET}.seg_map_suffix=_gtFine_labelTrainIds.png")
+    command = ("test.py", project.config, project.checkpoint, "--certify", "--cfg-options")
+    assert_matches(fail(*command, *options), "the test dataset has no classes: give")
+
+
 def test_a_data_root_that_is_a_file(project, fail):
     option = f"{DATASET}.data_root={project.config}"
     line = fail("test.py", project.config, project.checkpoint, "--cfg-options", option)

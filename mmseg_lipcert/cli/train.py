@@ -9,15 +9,19 @@ from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.runner import find_latest_checkpoint
+from mmseg.datasets import BaseSegDataset
 from mmseg.registry import RUNNERS
 from torch import nn
 from torch.nn.utils import parametrize
 
+from ..engine.checks import warn_about_one_class
 from ..engine.loading import build_dataset, check_first_item
 from ..engine.tool_runner import ToolRunner
 from ..utils.cli import CommandLineError, add_common_arguments, load_config
 from ..utils.failures import blame, one_line_errors
 
+# Items whose labels are looked at before a training.
+_LOOKED_AT = 8
 _NEEDED = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
 
 
@@ -86,7 +90,24 @@ def check_datasets(config: Config) -> None:
     """
     for key in ("train_dataloader", "val_dataloader"):
         if config.get(key) is not None:
-            check_first_item(build_dataset(config, key), key)
+            dataset = build_dataset(config, key)
+            check_first_item(dataset, key)
+            warn_about_hidden_classes(dataset)
+
+
+def warn_about_hidden_classes(dataset: BaseSegDataset) -> None:
+    """Warn if some items have one class and ignored pixels only, as masks of 0 and 255 do."""
+    samples = [dataset[i].get("data_samples", ()) for i in range(min(_LOOKED_AT, len(dataset)))]
+    ignored = getattr(dataset, "ignore_index", None)
+    classes = getattr(dataset, "metainfo", {}).get("classes") or ()
+    found = {
+        label
+        for sample in samples
+        if "gt_sem_seg" in sample
+        for label in sample.gt_sem_seg.data.unique().tolist()
+    }
+    if ignored in found:
+        warn_about_one_class(sorted(found - {ignored}), len(classes), ignored)
 
 
 def warn_about_amp(model: nn.Module) -> None:

@@ -201,6 +201,22 @@ def check_ignored(dataset: BaseSegDataset, ignore_index: int) -> None:
         )
 
 
+def warn_about_one_class(present: Sequence[int], num_classes: int, ignore_index: int) -> None:
+    """Warn of labels that are all of one class, as masks of 0 and 255 are.
+
+    Args:
+        present: The classes that labeled pixels have.
+        num_classes: Number of classes of the dataset.
+        ignore_index: Label that does not count.
+    """
+    if len(present) == 1 < num_classes:
+        MMLogger.get_current_instance().warning(
+            f"all labeled pixels have class {present[0]}: are other classes hidden behind the "
+            f"ignored label {ignore_index}, in the files or by reduce_zero_label? Label files hold "
+            f"class numbers 0..{num_classes - 1}, not colors"
+        )
+
+
 def check_dataset(
     images: ImageList, num_classes: int, ignore_index: int, labeled: bool = True
 ) -> list[int]:
@@ -267,12 +283,7 @@ def check_dataset(
             f"no pixel of the {len(counts)} images has a label other than the ignored "
             f"{ignore_index}: accuracy and IoU are undefined; check the label files"
         )
-    if len(present) == 1 < num_classes:
-        logger.warning(
-            f"all labeled pixels have class {present[0]}: are other classes hidden behind the "
-            f"ignored label {ignore_index}, in the files or by reduce_zero_label? Label files hold "
-            f"class numbers 0..{num_classes - 1}, not colors"
-        )
+    warn_about_one_class(present, num_classes, ignore_index)
     if void:
         logger.warning(f"{void} of {len(counts)} images have no labeled pixel and count nowhere")
     return [pixels for pixels, _ in counts]

@@ -125,7 +125,7 @@ def check_first_item(dataset: BaseSegDataset, key: str) -> None:
         key: Its dataloader, for messages.
 
     Raises:
-        UserError: If it cannot be read, or is not packed.
+        UserError: If it cannot be read, is not packed, or its labels are no classes.
     """
     info = dataset.get_data_info(0) if hasattr(dataset, "get_data_info") else {}
     files = [str(info[name]) for name in ("img_path", "seg_map_path") if info.get(name)]
@@ -135,6 +135,18 @@ def check_first_item(dataset: BaseSegDataset, key: str) -> None:
         raise UserError(
             f"the pipeline of {key} gives no 'inputs': it must end in dict(type='PackSegInputs')"
         )
+    classes = getattr(dataset, "metainfo", {}).get("classes")
+    if classes and "gt_sem_seg" in item.get("data_samples", ()):
+        labels = item["data_samples"].gt_sem_seg.data
+        ignored = getattr(dataset, "ignore_index", 255)
+        # 255 is what padding leaves, whatever the dataset ignores.
+        known = (labels == ignored) | (labels == 255) | ((labels >= 0) & (labels < len(classes)))
+        if labels.ndim != 3 or len(labels) != 1 or not known.all():
+            raise UserError(
+                f"{' and '.join(files)}: labels of shape {tuple(labels.shape)} with the values "
+                f"{labels.unique().tolist()[:5]}, where {key} needs one channel of class numbers "
+                f"0..{len(classes) - 1} (not colors), and {ignored} for ignored pixels"
+            )
 
 
 def _check_data(dataset: BaseSegDataset, what: str) -> None:

@@ -32,8 +32,7 @@ class ToolRunner(Runner):
     What it says of config, machine and hooks, some 400 lines, and the warnings of Python go to its
     log file; with ``log_level='DEBUG'`` to the console, too. A failure behind the first batch is
     one of the work (:func:`mmseg_lipcert.utils.failures.work_begins`). Where there is no
-    accelerator, several processes talk over gloo, whatever backend the config names, and
-    synchronized batch normalization, which needs GPUs, is the plain one.
+    accelerator, several processes talk over gloo, whatever backend the config names.
     """
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
@@ -50,8 +49,6 @@ class ToolRunner(Runner):
         A network without trainable weights, such as one in a file, stays as it is: there is nothing
         to synchronize, and PyTorch refuses to try.
         """
-        if get_device() == "cpu":
-            model = revert_sync_batchnorm(model)
         if not self.distributed:
             return super().wrap_model(model_wrapper_cfg, model)
         if not any(weight.requires_grad for weight in model.parameters()):
@@ -59,7 +56,7 @@ class ToolRunner(Runner):
         if get_device() != "cpu":
             return super().wrap_model(model_wrapper_cfg, model)
         return MMDistributedDataParallel(
-            module=model,
+            module=revert_sync_batchnorm(model),  # which needs GPUs
             broadcast_buffers=False,
             find_unused_parameters=self.cfg.get("find_unused_parameters", False),
         )

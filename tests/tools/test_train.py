@@ -158,12 +158,6 @@ def test_training_writes_checkpoints_and_logs_with_an_eta(run, config_path):
     assert "decode.loss_ce: " in text
 
 
-def test_synchronized_batch_normalization_without_a_gpu(run, config_path):
-    run("--cfg-options", "model.backbone.norm_cfg.type=SyncBN", "train_cfg.max_iters=2")
-    names = load(f"work_dirs/{config_path.stem}", 2)["state_dict"]
-    assert "backbone.encoder.0.0.convs.0.bn.running_mean" in names
-
-
 def test_the_seed_fixes_the_result(run):
     for name, seed in (("first", 1), ("second", 1), ("third", 2)):
         run("--work-dir", name, "--cfg-options", f"randomness.seed={seed}")
@@ -238,6 +232,31 @@ def test_an_incomplete_config(run, config_path, key):
 def test_wrong_settings_of_the_optimizer(run, option, part):
     with pytest.raises(UserError, match=f"cannot build {part}"):
         run("--cfg-options", option)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda labels: labels * 38, r"labels of shape \(1, 16, 16\) with the values \[0, 38\]"),
+        (lambda labels: np.stack([labels] * 3, -1), r"of shape \(16, 16, 3\) .*one channel"),
+    ],
+)
+def test_labels_that_are_no_classes(run, change, message):
+    for path in Path("data/labels").iterdir():
+        cv2.imwrite(str(path), change(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)))
+    with pytest.raises(UserError, match=f"images/0.png and data/labels/0.png: .*{message}"):
+        run()
+
+
+def test_masks_of_0_and_255_are_noticed(run, monkeypatch):
+    said = []
+    monkeypatch.setattr(train, "warn_about_one_class", lambda *found: said.append(found))
+    run()
+    assert not said
+    for path in Path("data/labels").iterdir():
+        cv2.imwrite(str(path), 255 * cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+    run("--work-dir", "other")
+    assert said == [([0], 3, 255)]
 
 
 def test_missing_data(run):

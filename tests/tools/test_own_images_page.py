@@ -16,8 +16,8 @@ from mmseg_lipcert.__main__ import COMMANDS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "own_images.md").read_text(encoding="utf-8")
 SHORTER = {
-    "smoothing": "--n0 2 --n 45",
-    "denoise": "--n0 2 --n 45",
+    "smoothing": "--n0 2 --n 50",
+    "denoise": "--n0 2 --n 50",
     "lipschitz": "--limit 1",
     "attack": "--attack pgd --steps 1",
     "explain": "--limit 1 --min-pixels 1 --objects background",
@@ -40,9 +40,10 @@ def write_images():
 
 def run(line, monkeypatch):
     _, command, *arguments = shlex.split(line.replace("iter_200", "iter_2"))
-    for name, options in SHORTER.items():
-        if name in (command, *arguments) or f"certified/{name}" in arguments[-3:]:
-            arguments += shlex.split(options)
+    kind = command
+    if command == "test" and "--out" in arguments:
+        kind = Path(arguments[arguments.index("--out") + 1]).name
+    arguments += shlex.split(SHORTER.get(kind, ""))
     monkeypatch.setattr(sys, "argv", [f"lipcert {command}", *arguments])
     return import_module(f"mmseg_lipcert.cli.{COMMANDS[command]}").main()
 

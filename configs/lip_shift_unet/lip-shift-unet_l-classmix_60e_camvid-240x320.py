@@ -1,7 +1,6 @@
-# L, trained on with images that are pasted into each other. It starts from what
-# lip-shift-unet_l_120e_camvid-240x320.py has left in its work folder.
+# L, trained on with images that are pasted into each other. It starts from the shipped weights.
 _base_ = ["./lip-shift-unet_l_120e_camvid-240x320.py"]
-load_from = "work_dirs/lip-shift-unet_l_120e_camvid-240x320/epoch_120.pth"
+load_from = "demo/checkpoints/lip-shift-unet_l_camvid.pth"
 inner = _base_.train_dataloader.dataset
 pack = inner.datasets[0].pipeline[-1]
 for part in inner.datasets:

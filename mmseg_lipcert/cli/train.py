@@ -106,7 +106,7 @@ def warn_about_hidden_classes(dataset: BaseSegDataset) -> None:
         if "gt_sem_seg" in sample
         for label in sample.gt_sem_seg.data.unique().tolist()
     }
-    if ignored in found:
+    if ignored is not None and ignored in found:
         warn_about_one_class(sorted(found - {ignored}), len(classes), ignored)
 
 

@@ -87,7 +87,7 @@ def test_the_mathematics_import_no_toolbox(part):
 
 
 def test_the_wing_of_smoothing_stands_alone():
-    shared = {"validation", "metrics"}
+    shared = {"validation", "metrics", "records"}
     found = {
         (file, name.split(".")[2])
         for file, name in imported("certificates/smoothing")

@@ -67,9 +67,7 @@ class OrthogonalLayer(nn.Module):
         ):
             setattr(self, name, getattr(conv, name))
         self.init_weights()
-        self.register_load_state_dict_post_hook(
-            lambda module, _: module.retract() if module.training else None
-        )
+        self.register_load_state_dict_post_hook(OrthogonalLayer._leave)
 
     def init_weights(self) -> None:
         """Start from exactly orthonormal free matrices and a zero bias.
@@ -117,10 +115,15 @@ class OrthogonalLayer(nn.Module):
             single.original.copy_(self.conv.weight / single[0].scale)
 
     def train(self, mode: bool = True) -> OrthogonalLayer:
-        """Switch between training, which begins at an orthogonal matrix, and evaluation."""
-        if mode:
-            self.retract()
+        """Switch between training and evaluation; neither changes a weight."""
+        self._leave()
         return super().train(mode)
+
+    #: Whether the free matrix is known to be near the orthogonal ones.
+    _near = False
+
+    def _leave(self, _: object = None) -> None:
+        self._near = False
 
     @property
     def _single(self) -> parametrize.ParametrizationList | None:
@@ -131,6 +134,9 @@ class OrthogonalLayer(nn.Module):
 
     def _near_kernel(self, single: parametrize.ParametrizationList) -> Tensor:
         """The kernel of a free matrix that the last step has left near the orthogonal ones."""
+        if not self._near:  # after a change of mode or a checkpoint
+            self.retract()
+            self._near = True
         free = single.original
         rows = free.view(self.groups, free.shape[0] // self.groups, -1)
         # Of the data alone: a second forward pass in front of the backward pass moves them by less

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..attacks import FabricationObjective, SegmentorLogits, VanishingObjective, minimal_norm
@@ -13,7 +15,8 @@ from ..attacks.line_search import line_search
 from ..attacks.objectives import QuotaObjective
 from ..certificates.regions import changed_pixels
 from ..engine.certifiers import LipschitzResult
-from .explanation_figure import save_explanation_figure
+from ..utils.rounding import significant
+from ..visualization.save_figure import save_figure
 
 
 @dataclass(frozen=True)
@@ -169,3 +172,43 @@ def _goal(result: LipschitzResult, where: np.ndarray, to: int | None, share: flo
 def _pixels(images: Tensor) -> np.ndarray:
     """RGB (H, W, 3) of the only image of a batch, BGR."""
     return images[0].flip(0).permute(1, 2, 0).detach().cpu().numpy()
+
+
+def save_explanation_figure(
+    path: str | os.PathLike[str], explanation: Explanation, palette: list[list[int]]
+) -> None:
+    """Save image with region, saliency, difference and counterfactual, above the labels of both.
+
+    Args:
+        path: PNG to write; its folder is made if needed.
+        explanation: What is drawn.
+        palette: RGB of each class, 0..255.
+    """
+    image, found = explanation.image, explanation.counterfactual
+    colors = np.array([*palette, *np.zeros((256 - len(palette), 3))], dtype=np.uint8)
+    difference = found - image
+    largest = max(np.abs(difference).max(), 1e-6)
+    height = 2 * 4.4 * image.shape[0] / image.shape[1]
+    figure = Figure(figsize=(14, height + 1.6), dpi=90, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = {
+        "image, and what the question is about": image,
+        "saliency: where the gradient is": explanation.saliency,
+        "labels": colors[explanation.labels],
+        "counterfactual": found,
+        f"its difference, times {significant(0.5 / largest, 2)}": 0.5 + 0.5 * difference / largest,
+        "labels of the counterfactual": colors[explanation.changed],
+    }
+    for axis, (title, picture) in zip(figure.subplots(2, 3).flat, panels.items(), strict=True):
+        high = max(np.quantile(explanation.saliency, 0.999), 1e-12)
+        style = dict(cmap="inferno", vmin=0, vmax=high) if picture.ndim == 2 else {}
+        axis.imshow(picture, **style)
+        if explanation.region.any() and not explanation.region.all():
+            axis.contour(explanation.region, levels=[0.5], colors="white", linewidths=0.8)
+        axis.set_title(title)
+        axis.set_axis_off()
+    figure.suptitle(
+        f"{explanation.name}: {explanation.goal}\nfound at norm {explanation.norm:.4g}; "
+        f"no image nearer than {significant(explanation.radius)} does it"
+    )
+    save_figure(figure, path)
